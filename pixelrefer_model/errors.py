@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one exception that carries an answer: a code a planner can act on and a sentence it can show."""
+"""The one exception: a code that a planner can act on and a sentence that it can show."""
 
 
 class PixelReferError(Exception):

@@ -43,7 +43,8 @@ class Frame:
         shape = self.image.shape
         if self.image.dtype != np.uint8 or len(shape) != 3 or shape[2] != 3:
             raise PixelReferError(
-                'BAD_IMAGE', f'the image is {self.image.dtype} {shape}; uint8 [H, W, 3] is allowed')
+                'BAD_IMAGE',
+                f'the image is {self.image.dtype} {shape}; uint8 [H, W, 3] is allowed')
         if not all(SMALLEST_SIDE <= side <= LARGEST_SIDE for side in shape[:2]):
             raise PixelReferError(
                 'BAD_IMAGE', f'the image is {shape[1]}x{shape[0]} pixels; each side may be '

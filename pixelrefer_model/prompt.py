@@ -22,7 +22,8 @@ def _check_points(points: np.ndarray, width: int, height: int, what: str) -> Non
             'BAD_POINTS', f'{what} has shape {points.shape}; 1 to {MOST_POINTS} points (x, y) '
             'are allowed')
     if not np.isfinite(points).all():
-        raise PixelReferError('NOT_FINITE', f'{what} holds NaN or infinity; finite pixels are allowed')
+        raise PixelReferError(
+            'NOT_FINITE', f'{what} holds NaN or infinity; finite pixels are allowed')
     inside = (points >= 0).all(1) & (points[:, 0] < width) & (points[:, 1] < height)
     if not inside.all():
         x, y = points[~inside][0]
@@ -70,7 +71,8 @@ class Box:
         """Raise PixelReferError unless the box is usable on a `width` x `height` frame."""
         corners = np.array([self.x0, self.y0, self.x1, self.y1], np.float64)
         if not np.isfinite(corners).all():
-            raise PixelReferError('NOT_FINITE', 'the box holds NaN or infinity; finite pixels are allowed')
+            raise PixelReferError(
+                'NOT_FINITE', 'the box holds NaN or infinity; finite pixels are allowed')
         if self.x1 - self.x0 < 1 or self.y1 - self.y0 < 1:
             raise PixelReferError(
                 'BAD_BOX', f'the box is {self.x1 - self.x0:g} x {self.y1 - self.y0:g} pixels; '

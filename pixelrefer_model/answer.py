@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a question becomes before the language model reads it, and what comes back."""
+
+from dataclasses import dataclass, field
+
+from pixelrefer_model.language.chat import RenderedPrompt
+from pixelrefer_model.memory import Observation
+
+
+@dataclass(frozen=True)
+class Question:
+    """A checked question with the observations it rests on: only text is left to be made.
+
+    observations: for each object of the request, oldest first. left_out: observations within the
+    window that did not fit the budget. max_new_tokens: the answer's budget.
+    """
+
+    text: str
+    object_ids: list[str]
+    observations: list[list[Observation]]
+    left_out: int
+    prompt: RenderedPrompt = field(repr=False)
+    max_new_tokens: int
+
+    @property
+    def stamps_ns(self) -> list[int]:
+        """Every stamp the answer will rest on, oldest first, each once."""
+        return sorted({o.stamp_ns for kept in self.observations for o in kept})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Text made from observations and a question.
+
+    confidence: mean probability of the chosen tokens, 0 to 1. abstained: the confidence was under
+    the threshold, and `text` says that the model cannot tell. states: each object's track state
+    when the answer was made. reason: 'stop', 'length' or 'cancelled'. tokens: how many were
+    decoded.
+    """
+
+    text: str
+    confidence: float
+    abstained: bool
+    object_ids: list[str]
+    states: list[str]
+    stamps_ns: list[int]
+    left_out: int
+    reason: str
+    tokens: int

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PerceptionEngine: frame, tracker, memory, language, answer, as one object.
+
+A script calls `process`, `describe` and `ask` in lockstep. The node drives the same parts from
+three workers: `tracker` (with `due`), `observe`, and `prepare` with `answer`; each of these
+touches one model only, so that no model ever has two owners.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from pixelrefer_model.answer import Answer, Question
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.language import Evidence, LanguageModel, compose, task_prompt
+from pixelrefer_model.memory import (
+    EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
+from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
+from pixelrefer_model.prompt import Prompt
+from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
+
+CHECKPOINTS = Path(__file__).parent / 'checkpoints'
+#: The packaged checkpoints: real architectures, small sizes.
+TINY = {'tracker': CHECKPOINTS / 'sam2-tiny', 'refer': CHECKPOINTS / 'pixelrefer-lite-tiny'}
+#: What `describe` may be asked for; each is a published task prompt.
+DETAILS = ('category', 'phrase', 'sentence', 'detailed')
+CANNOT_TELL = 'I cannot tell.'
+#: The most tokens an answer may be given, and what it gets when nobody says.
+MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """Policies of the engine. max_frames: observations of one object in one prompt.
+    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never)."""
+
+    keyframes: KeyframePolicy = EveryInterval(0.5)
+    keep: KeepLast = KeepLast(32)
+    max_frames: int = 4
+    abstain_below: float = 0.0
+    encode: EncodePolicy = field(default_factory=EncodePolicy.robot)
+
+
+class PerceptionEngine:
+    """Tracks selected objects through frames and answers questions about them."""
+
+    def __init__(self, tracker: ObjectTracker, encoder: RegionEncoder, language: LanguageModel,
+                 settings: EngineSettings = EngineSettings()) -> None:
+        self.tracker = tracker
+        self.encoder = encoder
+        self.language = language
+        self.settings = settings
+        self.memory = ObjectMemory(settings.keep)
+        self._states: dict[str, TrackState] = {}
+
+    @classmethod
+    def from_checkpoints(cls, tracker: str | Path = 'tiny', refer: str | Path = 'tiny', *,
+                         device: str = 'cpu', dtype: torch.dtype = torch.float32,
+                         settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
+        """Load both models. `tiny` names a packaged checkpoint, anything else a folder.
+
+        Raises PixelReferError CHECKPOINT with the file and the reason.
+        """
+        model = PixelReferLite.from_checkpoint(
+            checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
+        return cls(
+            ObjectTracker.from_checkpoint(
+                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
+            RegionEncoder(model, settings.encode), LanguageModel(model), settings)
+
+    # --- lockstep: every frame, in order, in the caller's thread
+
+    def track(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
+        """Select an object on a frame; it is observed there at once."""
+        track = self.tracker.add(object_id, prompt, frame)
+        self.note([track])
+        self.memory.observe(self.observe(frame, self.due([track], 0), 0))
+        return track
+
+    def untrack(self, object_id: str) -> None:
+        """Stop tracking an object and drop its observations. Raises UNKNOWN_ID."""
+        self.tracker.remove(object_id)
+        self.forget(object_id)
+
+    def process(self, frame: Frame) -> list[Track]:
+        """Track every object on `frame` and observe those that are due."""
+        tracks = self.tracker.step(frame)
+        self.note(tracks)
+        self.memory.observe(self.observe(frame, self.due(tracks, 0), 0))
+        return tracks
+
+    def describe(self, object_ids: list[str] | None = None, detail: str = 'sentence',
+                 window: Window = Now()) -> list[Answer]:
+        """One answer for each object (all of them for None)."""
+        ids = self.tracker.ids if object_ids is None else object_ids
+        return [self.answer(self.prepare_description(i, detail, window)) for i in ids]
+
+    def ask(self, question: str, object_ids: list[str], window: Window = Now(), *,
+            max_new_tokens: int = USUAL_NEW_TOKENS) -> Answer:
+        """Answer `question` about objects; see `prepare` for what may be wrong with it."""
+        return self.answer(self.prepare(question, object_ids, window,
+                                        max_new_tokens=max_new_tokens))
+
+    # --- the parts, one owner each
+
+    def note(self, tracks: list[Track]) -> None:
+        """Remember each object's newest state, for answers to carry."""
+        self._states.update({track.object_id: track.state for track in tracks})
+
+    def forget(self, object_id: str) -> None:
+        """Drop an object's observations and state."""
+        self.memory.forget(object_id)
+        self._states.pop(object_id, None)
+
+    def due(self, tracks: list[Track], epoch: int) -> list[Track]:
+        """The tracks that deserve an observation now. Only clear sight counts: a doubtful mask
+        would be remembered as if it were the object."""
+        return [
+            track for track in tracks
+            if track.state is TrackState.TRACKED and track.mask is not None
+            and self.settings.keyframes.due(
+                track.stamp_ns, self.memory.last_ns(track.object_id, epoch))]
+
+    def observe(self, frame: Frame, tracks: list[Track], epoch: int) -> list[Observation]:
+        """Encode the objects' tokens on one frame, in one pass of the vision tower."""
+        if not tracks:
+            return []
+        tokens = self.encoder.encode(frame.image, [track.mask for track in tracks])
+        return [
+            Observation(track.object_id, frame.stamp_ns, frame.camera, epoch, track.box,
+                        track.area, tokens[k].clone(), self.encoder.key)
+            for k, track in enumerate(tracks)]
+
+    def prepare(self, question: str, object_ids: list[str], window: Window = Now(), *,
+                max_frames: int | None = None,
+                max_new_tokens: int = USUAL_NEW_TOKENS) -> Question:
+        """Check a question and gather what it rests on; no model runs.
+
+        Raises PixelReferError: NO_OBSERVATION, BAD_BUDGET, EMPTY_QUESTION, SPECIAL_TOKEN,
+        UNKNOWN_OBJECT_REFERENCE, UNMENTIONED_ID, QUESTION_TOO_LONG.
+        """
+        if not 1 <= max_new_tokens <= MOST_NEW_TOKENS:
+            raise PixelReferError(
+                'BAD_BUDGET', f'{max_new_tokens} answer tokens asked for; 1 to {MOST_NEW_TOKENS} '
+                'are allowed')
+        most = self.settings.max_frames if max_frames is None else max_frames
+        chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
+        evidence = []
+        for object_id, selection in zip(object_ids, chosen):
+            kept = selection.observations
+            seconds = None if isinstance(window, Now) else [
+                (o.stamp_ns - selection.origin_ns) / 1e9 for o in kept]
+            evidence.append(Evidence(object_id, torch.stack([o.tokens for o in kept]), seconds))
+        prompt = compose(question, evidence)
+        self.language.check(prompt, max_new_tokens)
+        return Question(question, list(object_ids), [s.observations for s in chosen],
+                        sum(s.left_out for s in chosen), prompt, max_new_tokens)
+
+    def prepare_description(self, object_id: str, detail: str, window: Window = Now(), *,
+                            max_frames: int | None = None) -> Question:
+        """As `prepare`, for a description. Raises PixelReferError BAD_DETAIL as well."""
+        if detail not in DETAILS:
+            raise PixelReferError(
+                'BAD_DETAIL', f'detail {detail!r}; {", ".join(DETAILS)} are allowed')
+        return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
+
+    def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False) -> Answer:
+        """Decode the answer. `cancel` is asked before every token."""
+        text, probabilities, reason = '', [], 'stop'
+        for event in self.language.generate(
+                [question.prompt], max_new_tokens=question.max_new_tokens, cancel=cancel):
+            text += event.text_delta
+            if event.token_id is not None:
+                probabilities.append(event.probability)
+            if event.finished:
+                reason = event.reason
+        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        abstained = reason != 'cancelled' and confidence < self.settings.abstain_below
+        unknown = TrackState.LOST
+        return Answer(
+            CANNOT_TELL if abstained else text.strip(), confidence, abstained,
+            question.object_ids,
+            [self._states.get(i, unknown).name for i in question.object_ids],
+            question.stamps_ns, question.left_out, reason, len(probabilities))
+
+
+def checkpoint_folder(name: str | Path, kind: str) -> Path:
+    """The folder of a checkpoint: `tiny` is packaged, anything else is a path.
+
+    Raises PixelReferError CHECKPOINT when there is no such folder.
+    """
+    folder = TINY[kind] if str(name) == 'tiny' else Path(name).expanduser()
+    if not folder.is_dir():
+        raise PixelReferError(
+            'CHECKPOINT', f'{kind} checkpoint {str(name)!r}: {folder} is no folder; `tiny` or a '
+            'folder with config.json and the weights is allowed')
+    return folder

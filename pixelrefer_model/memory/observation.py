@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An observation: one object at one keyframe, as the language model will know it."""
+
+from dataclasses import dataclass, field
+
+import torch
+
+
+@dataclass(frozen=True)
+class Observation:
+    """All that is kept of an object at a moment; the image itself is forgotten.
+
+    stamp_ns: the image's own stamp. epoch: counts resets, so that times before and after one are
+    never mixed. box: x, y, width, height in pixels of the frame; area: pixels of the mask.
+    tokens: object tokens [K, D] on the CPU. key: what they were made with (checkpoint and encode
+    policy); tokens of different keys never meet in a prompt.
+    """
+
+    object_id: str
+    stamp_ns: int
+    camera: str
+    epoch: int
+    box: tuple[int, int, int, int]
+    area: int
+    tokens: torch.Tensor = field(repr=False)
+    key: str
+
+    @property
+    def bytes(self) -> int:
+        """Bytes that the object tokens hold."""
+        return self.tokens.element_size() * self.tokens.nelement()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Windows: which stretch of remembered time a question is about."""
+
+from dataclasses import dataclass
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory.observation import Observation
+
+
+@dataclass(frozen=True)
+class Now:
+    """The newest observation of each object, and nothing older."""
+
+    def of(self, observations: list[Observation]) -> list[Observation]:
+        return observations[-1:]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Observations with start_ns <= stamp <= end_ns, in nanoseconds of image time.
+
+    Raises PixelReferError BAD_WINDOW when it ends before it begins.
+    """
+
+    start_ns: int
+    end_ns: int
+
+    def __post_init__(self) -> None:
+        if self.end_ns < self.start_ns:
+            by = (self.start_ns - self.end_ns) / 1e9
+            raise PixelReferError(
+                'BAD_WINDOW', f'the window ends {by:.3f} s before it begins; an end at or after '
+                'the start is allowed')
+
+    def of(self, observations: list[Observation]) -> list[Observation]:
+        return [o for o in observations if self.start_ns <= o.stamp_ns <= self.end_ns]
+
+
+Window = Now | Span
+
+
+def evenly_spread(observations: list[Observation], most: int) -> list[Observation]:
+    """At most `most` observations, first and last included, evenly spread by order in time."""
+    count = len(observations)
+    if count <= most:
+        return list(observations)
+    if most == 1:
+        return [observations[-1]]
+    picked = {round(k * (count - 1) / (most - 1)) for k in range(most)}
+    return [observations[k] for k in sorted(picked)]
