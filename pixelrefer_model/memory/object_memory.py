@@ -40,13 +40,13 @@ class ObjectMemory:
         self._origins: dict[str, int] = {}
 
     def observe(self, observations: list[Observation]) -> None:
-        """Remember; an observation that is not newer than its object's last one is ignored
-        within an epoch (a keyframe encoded twice), so that order in time always holds."""
+        """Remember. What is of an older epoch, or within an epoch not newer than its object's
+        last observation (a keyframe that comes late), is ignored: order in time always holds."""
         with self._lock:
             for new in observations:
                 kept = self._observations.setdefault(
                     new.object_id, deque(maxlen=self._keep.observations))
-                if kept and kept[-1].epoch == new.epoch and kept[-1].stamp_ns >= new.stamp_ns:
+                if kept and ((new.epoch, new.stamp_ns) <= (kept[-1].epoch, kept[-1].stamp_ns)):
                     continue
                 if not kept or kept[-1].epoch != new.epoch:
                     # A new epoch is another clock: seconds count anew, older moments are gone.
