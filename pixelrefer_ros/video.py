@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plays any video file as a camera: sensor_msgs/Image, and JPEG beside it.
+
+    python -m pixelrefer_ros.video FILE --topic /camera/image_raw --loop
+
+As a camera driver with image_transport does, it publishes `TOPIC` (rgb8) and `TOPIC/compressed`
+(JPEG), each only while someone listens. The publishers are reliable, which matches reliable and
+best-effort (sensor data) subscribers alike. Stamps are the wall clock at which a frame is shown.
+"""
+
+import argparse
+import os
+import signal
+import sys
+import threading
+import time
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rclpy
+from rclpy.node import Node
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+#: Assumed where a file does not say how fast it is.
+USUAL_FPS = 30.0
+JPEG_QUALITY = 90
+MOST_SKIPPED = 3
+#: Larger samples do not fit Fast DDS's default shared-memory segment and are lost in pieces.
+LARGEST_SAMPLE = 500_000
+
+CAMERA_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE)
+
+
+class VideoError(Exception):
+    """A file that cannot be played; the message names it and says why."""
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """bgr: uint8 [H, W, 3]. at_s: seconds from the start of the file."""
+
+    bgr: np.ndarray
+    at_s: float
+
+
+class VideoFile:
+    """Decodes a file frame by frame. A context manager; raises VideoError when there is no such
+    file or none of its frames can be decoded. size: (width, height) to scale to."""
+
+    def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
+        if not path.is_file():
+            raise VideoError(f'{path}: no such file')
+        self.path = path
+        self._capture = cv2.VideoCapture(str(path))
+        found, first = self._capture.read()
+        if not found:
+            self._capture.release()
+            raise VideoError(
+                f'{path}: no frame can be decoded; it is no video, or in a codec that this '
+                'OpenCV does not have (convert it to H.264 or MJPEG)')
+        fps = self._capture.get(cv2.CAP_PROP_FPS)
+        self.fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else USUAL_FPS
+        self.size = size or (first.shape[1], first.shape[0])
+        self._first: np.ndarray | None = first
+
+    def __enter__(self) -> 'VideoFile':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._capture.release()
+
+    def frames(self) -> Iterator[VideoFrame]:
+        """Every frame once, from the beginning each time this is called."""
+        if self._first is None:
+            # Reopening works for every container; seeking back does not.
+            self._capture.open(str(self.path))
+        bgr, self._first = self._first, None
+        number = 0
+        while True:
+            if bgr is None:
+                found, bgr = self._capture.read()
+                if not found:
+                    return
+            if (bgr.shape[1], bgr.shape[0]) != self.size:
+                bgr = cv2.resize(bgr, self.size, interpolation=cv2.INTER_AREA)
+            yield VideoFrame(bgr, number / self.fps)
+            bgr, number = None, number + 1
+
+
+class Camera:
+    """The two publishers of a camera topic."""
+
+    def __init__(self, node: Node, topic: str, frame_id: str) -> None:
+        self._node = node
+        self._frame_id = frame_id
+        self._raw = node.create_publisher(Image, topic, CAMERA_QOS)
+        self._jpeg = node.create_publisher(CompressedImage, f'{topic}/compressed', CAMERA_QOS)
+
+    @property
+    def listeners(self) -> tuple[int, int]:
+        """Subscribers of the raw and of the compressed topic."""
+        return self._raw.get_subscription_count(), self._jpeg.get_subscription_count()
+
+    def show(self, bgr: np.ndarray) -> None:
+        """Publish a frame, uint8 [H, W, 3] BGR, stamped now, to whoever listens."""
+        stamp = self._node.get_clock().now().to_msg()
+        raw, jpeg = self.listeners
+        if raw:
+            rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
+            message = Image(height=rgb.shape[0], width=rgb.shape[1], encoding='rgb8',
+                            is_bigendian=0, step=rgb.shape[1] * 3)
+            message.header.stamp, message.header.frame_id = stamp, self._frame_id
+            # An array is taken over whole; an ndarray would be checked byte by byte.
+            message.data = array('B', rgb.tobytes())
+            self._raw.publish(message)
+        if jpeg:
+            _, data = cv2.imencode('.jpg', bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+            message = CompressedImage(format='rgb8; jpeg compressed bgr8')
+            message.header.stamp, message.header.frame_id = stamp, self._frame_id
+            message.data = array('B', data.tobytes())
+            self._jpeg.publish(message)
+
+
+def play(video: VideoFile, camera: Camera, rate: float, stopped: threading.Event) -> int:
+    """Show every frame at its time, `rate` times as fast as the file says; the number shown.
+
+    A frame whose time is over before it is decoded is skipped, as a camera would, but never more
+    than MOST_SKIPPED in a row: a slow decoder makes the film slow, not invisible."""
+    started, shown, skipped = time.monotonic(), 0, 0
+    for frame in video.frames():
+        due = started + frame.at_s / rate
+        late = time.monotonic() - due
+        if late > 1 / (video.fps * rate) and skipped < MOST_SKIPPED:
+            skipped += 1
+            continue
+        if stopped.wait(max(0.0, -late)):
+            break
+        camera.show(frame.bgr)
+        shown, skipped = shown + 1, 0
+    return shown
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        prog='video', description='Play a video file as a camera topic.')
+    parser.add_argument('file', type=Path)
+    parser.add_argument('--topic', default='/camera/image_raw',
+                        help='rgb8 here, JPEG on TOPIC/compressed (default: %(default)s)')
+    parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
+    parser.add_argument('--size', metavar='WxH', help='scale every frame, for example 640x480')
+    parser.add_argument('--frame-id', default='camera_optical')
+    parser.add_argument('--loop', action='store_true', help='again and again, until Ctrl-C')
+    args = parser.parse_args(argv)
+    if not args.rate > 0:
+        parser.error(f'--rate {args.rate:g}: a positive rate is allowed')
+    if args.size is not None:
+        width, _, height = args.size.partition('x')
+        if not (width.isdigit() and height.isdigit() and int(width) >= 16 <= int(height)):
+            parser.error(f'--size {args.size}: WIDTHxHEIGHT, each at least 16, is allowed')
+        args.size = (int(width), int(height))
+    return args
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Play a file; 0 when it was played (or ended by a signal), 2 when it cannot be."""
+    args = parse(argv)
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    try:
+        video = VideoFile(args.file, args.size)
+    except VideoError as error:
+        print(f'video: {error}', file=sys.stderr)
+        return 2
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    node = rclpy.create_node('video')
+    try:
+        with video:
+            camera = Camera(node, args.topic, args.frame_id)
+            width, height = video.size
+            print(f'{args.file.name}: {width}x{height} at {video.fps * args.rate:.3g} Hz on '
+                  f'{args.topic} and {args.topic}/compressed', flush=True)
+            if width * height * 3 > LARGEST_SAMPLE and not os.environ.get(
+                    'FASTRTPS_DEFAULT_PROFILES_FILE'):
+                print('note: raw frames of this size reach best-effort subscribers only with a '
+                      'Fast DDS profile for large images; listen to the compressed topic, or '
+                      'give a smaller --size', flush=True)
+            shown = play(video, camera, args.rate, stopped)
+            while args.loop and not stopped.is_set():
+                shown += play(video, camera, args.rate, stopped)
+            print(f'{shown} frames shown')
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
