@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tiny PixelRefer-Lite: questions from scene truth, tokenizer, trainer, measures."""
