@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sizes of a PixelRefer-Lite checkpoint, read from the flat config.json that it is released with."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from transformers import Qwen2Config
+
+from pixelrefer_model.errors import PixelReferError
+
+#: Value of `model_type` in the config.json of the Lite variant.
+MODEL_TYPE = 'pixelreferlite_qwen2'
+ARCHITECTURE = 'PixelreferliteQwen2ForCausalLM'
+
+
+@dataclass(frozen=True)
+class VisionConfig:
+    """Sizes of the vision tower; the defaults are those of VL3-SigLIP-NaViT."""
+
+    hidden_size: int = 1152
+    intermediate_size: int = 4304
+    num_hidden_layers: int = 27
+    num_attention_heads: int = 16
+    num_channels: int = 3
+    patch_size: int = 14
+    layer_norm_eps: float = 1e-6
+
+
+@dataclass(frozen=True)
+class LanguageConfig:
+    """Sizes of the Qwen2 language model; the defaults are those of the 2B checkpoint."""
+
+    vocab_size: int = 151669
+    hidden_size: int = 1536
+    intermediate_size: int = 8960
+    num_hidden_layers: int = 28
+    num_attention_heads: int = 12
+    num_key_value_heads: int = 2
+    max_position_embeddings: int = 32768
+    rms_norm_eps: float = 1e-6
+    rope_theta: float = 1e6
+    rope_scaling: dict | None = None
+    tie_word_embeddings: bool = True
+    hidden_act: str = 'silu'
+    attention_dropout: float = 0.0
+    initializer_range: float = 0.02
+    use_sliding_window: bool = False
+    sliding_window: int | None = None
+    max_window_layers: int = 28
+    bos_token_id: int | None = 151643
+    eos_token_id: int | None = 151645
+
+    def to_qwen2(self) -> Qwen2Config:
+        """The same as transformers' own configuration."""
+        fields = asdict(self)
+        theta, scaling = fields.pop('rope_theta'), fields.pop('rope_scaling')
+        fields['rope_parameters'] = {'rope_type': 'default', **(scaling or {}), 'rope_theta': theta}
+        qwen2 = Qwen2Config(**fields)
+        qwen2._attn_implementation = 'sdpa'
+        return qwen2
+
+
+@dataclass(frozen=True)
+class PixelReferConfig:
+    """Everything that fixes the architecture and the image arithmetic.
+
+    mask_num: K, object tokens per region. mm_max_length: pixel budget of a call, in patches.
+    global_image_size, local_image_size: side of the two context images, pixels. context_patches:
+    margin round a mask's box, in patches of the original image. shrink_patches: an object larger
+    than so many patches is shrunk to it. crop_patches: most patches of one crop that the robot
+    encode policy allows. The last five are not in released files; the defaults are what the
+    released models were made with (crop_patches apart, which the published policy ignores).
+    """
+
+    vision: VisionConfig = field(default_factory=VisionConfig)
+    language: LanguageConfig = field(default_factory=LanguageConfig)
+    mask_num: int = 32
+    mm_max_length: int = 8192
+    region_token_index: int = 151668
+    image_token_index: int = 151665
+    global_image_size: int = 336
+    local_image_size: int = 224
+    context_patches: int = 2
+    shrink_patches: int = 50
+    crop_patches: int = 1024
+
+    @property
+    def patch_size(self) -> int:
+        """Side of a patch, pixels."""
+        return self.vision.patch_size
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> 'PixelReferConfig':
+        """The configuration in a released config.json; fields of no meaning here are left out.
+
+        Raises PixelReferError CHECKPOINT for another architecture or impossible sizes.
+        """
+        model_type = values.get('model_type')
+        if model_type != MODEL_TYPE:
+            raise PixelReferError(
+                'CHECKPOINT', f'model_type is {model_type!r}; only {MODEL_TYPE!r} is supported')
+        vision = _known(VisionConfig, values.get('vision_encoder_config') or {})
+        if 'hidden_size' not in vision and values.get('mm_hidden_size'):
+            vision['hidden_size'] = values['mm_hidden_size']
+        own = {name: value for name, value in _known(cls, values).items()
+               if name not in ('vision', 'language')}
+        if 'mm_max_length' not in own:
+            own['mm_max_length'] = 9477 // int(values.get('spatial_merge_size') or 2) ** 2
+        language = _known(LanguageConfig, values)
+        # transformers 5 writes the rotary base inside rope_parameters.
+        rope = values.get('rope_parameters') or {}
+        language.setdefault('rope_theta', rope.get('rope_theta', LanguageConfig.rope_theta))
+        config = cls(VisionConfig(**vision), LanguageConfig(**language), **own)
+        config._check()
+        return config
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> 'PixelReferConfig':
+        """Read `folder`/config.json. Raises PixelReferError CHECKPOINT naming file and reason."""
+        file = Path(folder) / 'config.json'
+        try:
+            values = json.loads(file.read_text(encoding='utf-8'))
+        except FileNotFoundError:
+            raise PixelReferError('CHECKPOINT', f'{file}: there is no such file') from None
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise PixelReferError('CHECKPOINT', f'{file}: not readable as JSON: {error}') from None
+        if not isinstance(values, dict):
+            raise PixelReferError('CHECKPOINT', f'{file}: a JSON object is needed')
+        try:
+            return cls.from_dict(values)
+        except PixelReferError as error:
+            raise PixelReferError('CHECKPOINT', f'{file}: {error.message}') from None
+        except (TypeError, ValueError) as error:
+            raise PixelReferError('CHECKPOINT', f'{file}: {error}') from None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The flat dictionary that `from_dict` reads, laid out as in the released files."""
+        own = {name: value for name, value in asdict(self).items()
+               if name not in ('vision', 'language')}
+        return {
+            'architectures': [ARCHITECTURE], 'model_type': MODEL_TYPE,
+            'mm_hidden_size': self.vision.hidden_size, 'mm_projector_type': 'mlp2x_gelu',
+            'mm_vision_encoder': 'DAMO-NLP-SG/VL3-SigLIP-NaViT', 'spatial_merge_size': 2,
+            'use_token_compression': True, **asdict(self.language), **own,
+            'vision_encoder_config': {'model_type': 'videollama3_vision_encoder',
+                                      **asdict(self.vision)}}
+
+    def with_sizes_of(self, shapes: Mapping[str, tuple[int, ...]]) -> 'PixelReferConfig':
+        """The same with the sizes that stored tensors prove (rows of the vocabulary, widths)."""
+        tower = 'model.vision_encoder.vision_encoder.'
+        vision, language = {}, {}
+        patch = shapes.get(tower + 'embeddings.patch_embedding.weight', ())
+        if len(patch) == 4:
+            vision.update(hidden_size=patch[0], num_channels=patch[1], patch_size=patch[2])
+        hidden = shapes.get(tower + 'encoder.layers.0.mlp.fc1.weight', ())
+        if len(hidden) == 2:
+            vision['intermediate_size'] = hidden[0]
+        depth = {name.split('.')[5] for name in shapes if name.startswith(tower + 'encoder.layers.')}
+        if depth:
+            vision['num_hidden_layers'] = len(depth)
+        embedding = shapes.get('model.embed_tokens.weight', ())
+        if len(embedding) == 2:
+            language['vocab_size'] = embedding[0]
+        config = replace(self, vision=replace(self.vision, **vision),
+                         language=replace(self.language, **language))
+        config._check()
+        return config
+
+    def _check(self) -> None:
+        vision, language = self.vision, self.language
+        for what, width, heads, step in (
+                ('vision hidden_size', vision.hidden_size, vision.num_attention_heads, 4),
+                ('region encoder width', vision.hidden_size, 8, 1),
+                ('hidden_size', language.hidden_size, language.num_attention_heads, 2)):
+            if width <= 0 or heads <= 0 or width % (heads * step):
+                raise PixelReferError(
+                    'CHECKPOINT', f'{what} {width} does not divide into {heads} heads')
+        if language.num_attention_heads % max(language.num_key_value_heads, 1):
+            raise PixelReferError('CHECKPOINT', 'num_attention_heads is no multiple of '
+                                                'num_key_value_heads')
+        for name in ('mask_num', 'mm_max_length', 'global_image_size', 'local_image_size',
+                     'context_patches', 'shrink_patches', 'crop_patches'):
+            least = 0 if name == 'context_patches' else 1
+            if getattr(self, name) < least:
+                raise PixelReferError('CHECKPOINT', f'{name} is {getattr(self, name)}; at least '
+                                                    f'{least} is needed')
+
+
+def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The entries of `values` that `kind` has a field for, without nulls of non-optional ones."""
+    optional = {'rope_scaling', 'sliding_window', 'bos_token_id', 'eos_token_id'}
+    return {name: values[name] for name in kind.__dataclass_fields__
+            if name in values and (values[name] is not None or name in optional)}
