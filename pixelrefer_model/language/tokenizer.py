@@ -89,11 +89,6 @@ class Tokenizer:
         token = self.backend.id_to_token(token_id)
         return b'' if token is None else bytes(self._byte[char] for char in token)
 
-    def special_in(self, text: str) -> str | None:
-        """The first added token that occurs in `text`, or None."""
-        found = [(text.index(t), -len(t), t) for t in self.added.values() if t in text]
-        return min(found)[2] if found else None
-
     def _id(self, token: str) -> int:
         number = self.backend.token_to_id(token)
         if number is None or number not in self.added:

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from pixelrefer_model.pixelrefer.batch import collate
-from pixelrefer_model.pixelrefer.configuration_pixelrefer import PixelReferConfig
 from pixelrefer_model.pixelrefer.loading import digest
 from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
 from pixelrefer_model.pixelrefer.policy import EncodePolicy
@@ -39,11 +38,11 @@ class RegionEncoder:
     Not thread-safe: one worker owns it.
     """
 
-    def __init__(self, model: PixelReferLite, config: PixelReferConfig | None = None,
-                 policy: EncodePolicy | None = None) -> None:
+    def __init__(self, model: PixelReferLite,
+                 policy: EncodePolicy = EncodePolicy.robot()) -> None:
         self.model = model
-        self.config = config or model.config
-        self.policy = policy or EncodePolicy.robot(self.config.crop_patches)
+        self.config = model.config
+        self.policy = policy
         self._digest = digest(model)
 
     @property

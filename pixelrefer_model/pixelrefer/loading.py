@@ -7,7 +7,6 @@ import pickle
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -16,11 +15,9 @@ from torch import Tensor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language.tokenizer import Tokenizer
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import PixelReferConfig
 from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
-
-if TYPE_CHECKING:
-    from pixelrefer_model.language.tokenizer import Tokenizer
 
 #: Stored in released Lite checkpoints, used by nothing.
 DEAD = ('model.region_encoder.mask_embedding.', 'model.mm_projector.')
@@ -45,7 +42,9 @@ def load_checkpoint(folder: str | Path, *, device: str | torch.device = 'cpu',
         config = config.with_sizes_of({n: tuple(t.shape) for n, t in tensors.items()})
     except PixelReferError as error:
         raise PixelReferError('CHECKPOINT', f'{folder}: {error.message}') from None
-    config = replace(config, region_token_index=_region_id(folder, config))
+    tokenizer = Tokenizer.from_folder(folder) if Tokenizer.is_in(folder) else None
+    if tokenizer is not None:
+        config = replace(config, region_token_index=tokenizer.region_id)
     with torch.device('meta'):
         model = PixelReferLite(config)
     _check(folder, model, tensors)
@@ -55,6 +54,7 @@ def load_checkpoint(folder: str | Path, *, device: str | torch.device = 'cpu',
     model.tie()
     # Its frequencies are not part of the state dict and were made without memory.
     model.model.rotary_emb = Qwen2RotaryEmbedding(model.model.config).to(device)
+    model.tokenizer, model.generation = tokenizer, _generation(folder)
     return model.eval()
 
 
@@ -130,21 +130,26 @@ def _listed(names: set[str]) -> str:
                                if len(names) > len(shown) else '')
 
 
-def _region_id(folder: Path, config: PixelReferConfig) -> int:
-    """Id of `<REGION>`: the tokenizer's word, or the configuration's where there is none."""
-    from pixelrefer_model.language.tokenizer import Tokenizer
-    if not Tokenizer.is_in(folder):
-        return config.region_token_index
-    return Tokenizer.from_folder(folder).region_id
+def _generation(folder: Path) -> dict:
+    file = folder / 'generation_config.json'
+    if not file.is_file():
+        return {}
+    try:
+        values = json.loads(file.read_text(encoding='utf-8'))
+        float(values.get('repetition_penalty') or 1)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise PixelReferError('CHECKPOINT', f'{file}: not readable: {error}') from None
+    return values
 
 
 def save_checkpoint(model: PixelReferLite, folder: str | Path, *,
-                    tokenizer: 'Tokenizer | None' = None, dtype: torch.dtype | None = None,
+                    tokenizer: Tokenizer | None = None, dtype: torch.dtype | None = None,
                     generation: dict | None = None) -> Path:
     """See `PixelReferLite.save_checkpoint`. `dtype` is that of the stored weights."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    config = model.config
+    config, tokenizer = model.config, tokenizer or model.tokenizer
+    generation = model.generation if generation is None else generation
     if tokenizer is not None:
         config = replace(config, region_token_index=tokenizer.region_id)
         tokenizer.save(folder)
@@ -157,7 +162,7 @@ def save_checkpoint(model: PixelReferLite, folder: str | Path, *,
     values = {**config.to_dict(), 'torch_dtype': str(stored).removeprefix('torch.')}
     language = config.language
     generation = {'bos_token_id': language.bos_token_id, 'eos_token_id': language.eos_token_id,
-                  **(generation or {})}
+                  **generation}
     for name, content in (('config.json', values), ('generation_config.json', generation)):
         (folder / name).write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
     return folder

@@ -2,19 +2,16 @@
 """PixelRefer-Lite: vision tower, region encoder and Qwen2, under the released state-dict names."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from transformers import Qwen2Model
 
+from pixelrefer_model.language.tokenizer import Tokenizer
 from pixelrefer_model.pixelrefer.batch import RegionBatch
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import PixelReferConfig
 from pixelrefer_model.pixelrefer.modeling_region import ObjectEncoder, RegionStages
 from pixelrefer_model.pixelrefer.modeling_vision import VisionEncoder, VisionTower
-
-if TYPE_CHECKING:
-    from pixelrefer_model.language.tokenizer import Tokenizer
 
 
 class PixelReferLite(nn.Module):
@@ -36,6 +33,9 @@ class PixelReferLite(nn.Module):
         self.lm_head = nn.Linear(config.language.hidden_size, config.language.vocab_size,
                                  bias=False)
         self.tie()
+        #: What a checkpoint folder holds beside the weights; None and empty in a new model.
+        self.tokenizer: Tokenizer | None = None
+        self.generation: dict = {}
 
     @classmethod
     def from_config(cls, config: PixelReferConfig) -> 'PixelReferLite':
@@ -52,10 +52,14 @@ class PixelReferLite(nn.Module):
         from pixelrefer_model.pixelrefer.loading import load_checkpoint
         return load_checkpoint(folder, device=device, dtype=dtype)
 
-    def save_checkpoint(self, folder: str | Path, *, tokenizer: 'Tokenizer | None' = None,
+    def save_checkpoint(self, folder: str | Path, *, tokenizer: Tokenizer | None = None,
                         dtype: torch.dtype | None = None,
                         generation: dict | None = None) -> Path:
-        """Write config.json, generation_config.json, model.safetensors and the tokenizer files."""
+        """Write config.json, generation_config.json, model.safetensors and the tokenizer files.
+
+        tokenizer, generation: the model's own where not given. dtype: that of the stored weights,
+        the model's own where not given.
+        """
         from pixelrefer_model.pixelrefer.loading import save_checkpoint
         return save_checkpoint(self, folder, tokenizer=tokenizer, dtype=dtype,
                                generation=generation)

@@ -45,16 +45,16 @@ class EncodePolicy:
     local_crop: 'published' gives every region of an image the local image of the image's first
     region; 'per_object' gives each its own (Algorithm 1 of the paper). budget_divisor: the pixel
     budget is divided by the number of 'regions' of the call, or by 'one', so that a region's
-    tokens do not depend on the other regions. crop_patches: most patches of a crop, None for no
-    limit but the budget. missed: what a mask whose grid selects no cell becomes, 'zeros' or the
-    'max_pool' of the mask over each cell. empty: an empty mask gives 'zeros' or is an error
-    ('refuse', PixelReferError EMPTY_MASK).
+    tokens do not depend on the other regions. crop_patches: most patches of a crop, a number,
+    'checkpoint' for the one in its configuration, None for no limit but the budget. missed: what
+    a mask whose grid selects no cell becomes, 'zeros' or the 'max_pool' of the mask over each
+    cell. empty: an empty mask gives 'zeros' or is an error ('refuse', PixelReferError EMPTY_MASK).
     """
 
     local_crop: Literal['published', 'per_object']
     budget_divisor: Literal['regions', 'one']
     kmeans: KMeansInit
-    crop_patches: int | None
+    crop_patches: int | Literal['checkpoint'] | None
     missed: Literal['zeros', 'max_pool']
     empty: Literal['zeros', 'refuse']
 
@@ -64,6 +64,7 @@ class EncodePolicy:
         return cls('published', 'regions', SeededPermutation(seed), None, 'zeros', 'zeros')
 
     @classmethod
-    def robot(cls, crop_patches: int | None = 1024) -> 'EncodePolicy':
+    def robot(cls, crop_patches: int | Literal['checkpoint'] | None = 'checkpoint'
+              ) -> 'EncodePolicy':
         """Tokens that depend on image, mask and weights alone, at bounded cost."""
         return cls('per_object', 'one', EvenlySpaced(), crop_patches, 'max_pool', 'refuse')

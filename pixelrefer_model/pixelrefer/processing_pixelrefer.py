@@ -213,7 +213,7 @@ def crop_grid(height: int, width: int, area: int, config: PixelReferConfig,
     if scale == 1 and area / (patch * patch) > config.shrink_patches:
         scale = 1 / math.sqrt(area / (patch * patch) / config.shrink_patches)
     rows, columns = (math.ceil(side * scale / patch) for side in (height, width))
-    most = policy.crop_patches
+    most = config.crop_patches if policy.crop_patches == 'checkpoint' else policy.crop_patches
     if most is None or rows * columns <= most:
         return rows, columns
     scale = patch * math.sqrt(most / (height * width))
