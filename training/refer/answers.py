@@ -4,7 +4,7 @@
 import re
 
 from training.refer.facts import (
-    CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
+    AIR, CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
 
 YES, NO = 'Yes.', 'No.'
 MOTION_ANSWERS = {
@@ -41,6 +41,8 @@ def where(fact: Fact) -> str:
 
 def resting(fact: Fact, facts: list[Fact]) -> str:
     """What the object is on or in, as a phrase."""
+    if fact.held == AIR:
+        return AIR
     if fact.support is None:
         return 'on the table'
     return f'{fact.held} {article(facts[fact.support].category)}'
@@ -77,7 +79,7 @@ def claims(answer: str) -> dict[str, str]:
     """
     text = answer.lower().strip()
     found: dict[str, str] = {}
-    rest = re.search(r'\b(on|in) (?:the|an|a) (table|' + '|'.join(CATEGORIES) + r')\b', text)
+    rest = re.search(r'\b(on|in) (?:the|an|a) (table|air|' + '|'.join(CATEGORIES) + r')\b', text)
     if rest:
         found['support'] = f'{rest[1]} {rest[2]}'
         text = text[:rest.start()] + text[rest.end():]

@@ -1,7 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is true of one object in one frame, in the words that questions and answers use."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
+
+from training.world import Contract, ScenePlan
+from training.world.camera import Pose
+from training.world.truth import Relation, direction
 
 CATEGORIES = ('mug', 'bottle', 'can', 'bowl', 'plate', 'book', 'box', 'ball')
 COLOURS = ('red', 'green', 'blue', 'yellow', 'orange', 'purple', 'white', 'black')
@@ -12,9 +19,10 @@ MOTIONS = ('still', 'left', 'right', 'closer', 'away')
 ROWS = ('upper', 'middle', 'lower')
 COLUMNS = ('left', 'centre', 'right')
 
-#: Two objects whose directions differ less than this (image widths), or whose distances differ
-#: less than this (metres), are beside or level with one another: no question is asked.
-LEAST_ASIDE, LEAST_DEEPER = 10 / 320, 0.06
+#: Fewest visible pixels of an object that is asked about.
+LEAST_AREA = 100
+#: `Fact.held` of an object that nothing carries at the moment.
+AIR = 'in the air'
 
 _MIRRORED = {'left': 'right', 'right': 'left'}
 
@@ -24,8 +32,9 @@ class Fact:
     """One object in one frame.
 
     area: pixels of its visible mask. x, y: centroid of that mask as parts of the image's width
-    and height. distance: along the optical axis, metres. support: index of the object that it is
-    on or in (`held`), None for the table. motion: over the asked window, None where not known.
+    and height. camera: its middle in the optical camera frame, metres. world: its bottom middle in
+    the world, metres. support: index of the object that it is on or in, None for the table; held:
+    'on', 'in', or AIR. motion: over the asked window, None where it is not beyond doubt.
     """
 
     category: str
@@ -35,10 +44,16 @@ class Fact:
     area: int
     x: float
     y: float
-    distance: float
+    camera: tuple[float, float, float]
+    world: tuple[float, float, float] = (0.0, 0.0, 0.0)
     support: int | None = None
     held: str = 'on'
     motion: str | None = None
+
+    @property
+    def visible(self) -> bool:
+        """Whether enough of it is seen to be asked about."""
+        return self.area >= LEAST_AREA
 
     @property
     def row(self) -> str:
@@ -52,16 +67,45 @@ class Fact:
 
     def mirrored(self) -> 'Fact':
         """The same in the image flipped left to right."""
-        return replace(self, x=1 - self.x, motion=_MIRRORED.get(self.motion, self.motion))
+        x, y, z = self.camera
+        return replace(self, x=1 - self.x, camera=(-x, y, z),
+                       motion=_MIRRORED.get(self.motion, self.motion))
 
 
-def aside(a: Fact, b: Fact) -> str | None:
-    """Whether `a` is to the 'left' or 'right' of `b`; None when neither is clear."""
-    gap = a.x - b.x
-    return None if abs(gap) < LEAST_ASIDE else 'left' if gap < 0 else 'right'
+def facts_of(plan: ScenePlan, t: float, seg: np.ndarray) -> list[Fact]:
+    """Facts of every object of a scene at `t`; `seg` [h, w] as the renderer gives it."""
+    truth, height, width = plan.truth(t), *seg.shape
+    facts = []
+    for i, (spec, one) in enumerate(zip(plan.objects, truth, strict=True)):
+        rows, columns = np.nonzero(seg == i + 1)
+        seen = len(rows) > 0
+        facts.append(Fact(
+            spec.category, spec.colour, spec.pattern, spec.size, len(rows),
+            float(columns.mean() + 0.5) / width if seen else 0.0,
+            float(rows.mean() + 0.5) / height if seen else 0.0,
+            tuple(map(float, one.camera)), tuple(map(float, plan.position(i, t))),
+            one.support if isinstance(one.support, int) else None,
+            AIR if one.support is None else one.relation or 'on'))
+    return facts
 
 
-def depthwise(a: Fact, b: Fact) -> str | None:
-    """Whether `a` is 'in front of' or 'behind' `b`; None when neither is clear."""
-    gap = a.distance - b.distance
-    return None if abs(gap) < LEAST_DEEPER else 'in front of' if gap < 0 else 'behind'
+def with_motion(last: Fact, first: Fact, pose: Pose, contract: Contract) -> Fact:
+    """`last` with its motion since `first`, seen from the camera `pose` of the last frame."""
+    step = np.subtract(last.world, first.world)
+    word, clear = direction(step, pose, contract)
+    return replace(last, motion=word if clear else None)
+
+
+def relation(a: Fact, b: Fact, contract: Contract) -> tuple[str | None, str | None]:
+    """Where `a` is compared to `b`: 'left' or 'right', 'in front of' or 'behind'.
+
+    None where it is not clear by the contract's margins.
+    """
+    found = Relation.between(np.array(a.camera), np.array(b.camera), contract)
+    depth = {'front': 'in front of', 'behind': 'behind'}[found.depth]
+    return (found.side if found.side_clear else None, depth if found.depth_clear else None)
+
+
+def visible(facts: Sequence[Fact]) -> list[int]:
+    """Indices of the objects that can be asked about."""
+    return [i for i, fact in enumerate(facts) if fact.visible]

@@ -8,8 +8,9 @@ from random import Random
 from typing import Literal
 
 from training.refer import answers
-from training.refer.facts import CATEGORIES, COLOURS, PATTERNS, SIZES, Fact, aside, depthwise
+from training.refer.facts import AIR, CATEGORIES, COLOURS, PATTERNS, SIZES, Fact, relation
 from training.refer.wording import CHOICE, PREFIXES, PUBLISHED, wordings
+from training.world import Contract
 
 #: Asked about one object in one frame, about one object over a window, about two, about several.
 SINGLE = ('category', 'colour', 'pattern', 'size', 'phrase', 'sentence', 'detailed', 'position',
@@ -56,8 +57,10 @@ class Asker:
     part: which wordings are used, see `wordings`. Deterministic per `rng`.
     """
 
-    def __init__(self, rng: Random, part: Literal['train', 'test', 'all'] = 'train') -> None:
+    def __init__(self, rng: Random, contract: Contract,
+                 part: Literal['train', 'test', 'all'] = 'train') -> None:
         self.rng = rng
+        self.contract = contract
         self.part = part
         self.balance = Balance()
 
@@ -91,6 +94,8 @@ class Asker:
                 return None
             answer = answers.MOTION_ANSWERS[fact.motion]
         elif kind == 'support':
+            if fact.held == AIR:
+                return None
             below = 'table' if fact.support is None else 'object'
             if balanced and not self.balance.allows('support', below, ('table', 'object')):
                 return None
@@ -123,7 +128,7 @@ class Asker:
     def pair(self, kind: str, facts: list[Fact], i: int, j: int) -> Item | None:
         """A question about `i` and `j`; None when it has no clear or no wanted answer."""
         a, b = facts[i], facts[j]
-        side, depth = aside(a, b), depthwise(a, b)
+        side, depth = relation(a, b, self.contract)
         if kind == 'relation':
             return side and self._item(kind, (i, j), answers.SIDES[side])
         if kind == 'depth':

@@ -50,7 +50,7 @@ def corpus() -> Iterator[str]:
         yield from [compose(question, [one, video][:1 + ('2' in question)]).text] * 40
     yield from [compose('?', [one] * 2).text, compose('?', [video] * 3).text] * 40
     for category in CATEGORIES:
-        facts = [Fact(category, colour, pattern, size, 0, x, y, 1.0, motion=motion)
+        facts = [Fact(category, colour, pattern, size, 0, x, y, (0, 0, 1), motion=motion)
                  for colour, pattern, size, motion, x, y in zip(
                      COLOURS, PATTERNS * 3, SIZES * 4, MOTIONS * 2, (.1, .5, .9) * 3,
                      (.1, .1, .1, .5, .5, .5, .9, .9), strict=False)]
@@ -63,6 +63,7 @@ def corpus() -> Iterator[str]:
     yield from [f'{word} {word}. {word.capitalize()}' for word in words for _ in range(8)]
     yield from [a for group in (answers.MOTION_ANSWERS, answers.SIDES, answers.DEPTHS)
                 for a in group.values()] * 8
+    yield from [' in the air.'] * 20
     yield from [answers.YES, answers.NO, '(A) (B) (C) (D)'] * 20
     yield from [f' {word}' for word in PLAIN_ENGLISH.split()]
     yield from [word.capitalize() for word in PLAIN_ENGLISH.split()]
