@@ -85,8 +85,8 @@ def direction(step: np.ndarray, pose: Pose, contract: Contract) -> tuple[str, bo
     if length < contract.events['still']:
         return 'still', True
     strong, weak = max(abs(x), abs(z)), min(abs(x), abs(z))
-    clear = strong >= .04 and strong >= contract.events['dominance'] * weak \
-        and strong >= abs(step[2])
+    clear = bool(strong >= .04 and strong >= contract.events['dominance'] * weak
+                 and strong >= abs(step[2]))
     if abs(x) >= abs(z):
         return ('left' if x < 0 else 'right'), clear
     return ('closer' if z < 0 else 'away'), clear
