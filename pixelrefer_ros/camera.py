@@ -1,0 +1,99 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From image messages to frames: what is refused, what is dropped, and when time began anew."""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_ros import conversions
+from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.objects import ObjectTable
+from pixelrefer_ros.parameters import Settings
+
+
+class Slot(Protocol):
+    """Where frames wait for the tracker."""
+
+    dropped: int
+
+    def put(self, frame: Frame, epoch: int) -> None: ...
+    def take(self) -> tuple[Frame, int] | None: ...
+    def clear(self) -> None: ...
+    def close(self) -> None: ...
+
+
+class Camera:
+    """Feeds the ring and the slot. Its callbacks come one at a time.
+
+    begin_epoch(reason): called when stamps jump. on_reject(header, error): called for an image
+    that cannot be used.
+    """
+
+    def __init__(self, settings: Settings, table: ObjectTable, ring: FrameRing, slot: Slot,
+                 counters: Counters, begin_epoch: Callable[[str], None],
+                 on_reject: Callable[[Header, PixelReferError], None]) -> None:
+        self._settings = settings
+        self._table = table
+        self._ring = ring
+        self._slot = slot
+        self._counters = counters
+        self._begin_epoch = begin_epoch
+        self._on_reject = on_reject
+        #: Stamp of the newest frame and when it came (monotonic seconds), within an epoch.
+        self._last: tuple[int, float, int] | None = None
+
+    def image(self, message: Image) -> None:
+        """Subscription callback of `image`."""
+        self._accept(message, conversions.frame_from_image)
+
+    def compressed(self, message: CompressedImage) -> None:
+        """Subscription callback of `image/compressed`."""
+        self._accept(message, conversions.frame_from_compressed)
+
+    def _accept(self, message: Any, to_frame: Callable[[Any, str], Frame]) -> None:
+        now = time.monotonic()
+        self._counters.add('seen')
+        try:
+            if message.header.stamp.sec < 0:
+                raise PixelReferError(
+                    'BAD_IMAGE', f'the stamp is {message.header.stamp.sec} s; 0 or more is allowed')
+            frame = to_frame(message, self._settings.camera)
+        except PixelReferError as error:
+            self._counters.add('rejected')
+            self._on_reject(message.header, error)
+            return
+        if not self._in_time(frame.stamp_ns, now):
+            self._counters.add('out_of_order')
+            return
+        with self._table.lock:
+            epoch = self._table.epoch
+            self._last = frame.stamp_ns, now, epoch
+            self._ring.put(frame)
+        self._slot.put(frame, epoch)
+
+    def _in_time(self, stamp_ns: int, now: float) -> bool:
+        """Whether the frame is newer than the last; a jump starts a new epoch."""
+        if self._last is None or self._last[2] != self._table.epoch:
+            return True
+        step = (stamp_ns - self._last[0]) / 1e9
+        waited = now - self._last[1]
+        if step < -self._settings.jump_backward:
+            self._begin_epoch(f'image stamps went back by {-step:.3f} s')
+        elif step - waited > self._settings.jump_forward:
+            self._begin_epoch(f'image stamps ran ahead by {step - waited:.3f} s')
+        elif step <= 0:
+            return False
+        return True
+
+    def agrees_with(self, clock_ns: int) -> bool:
+        """Whether the newest frame is near the ROS clock: its jump was seen in the stamps before."""
+        if self._last is None or self._last[2] != self._table.epoch:
+            return True
+        ahead = (clock_ns - self._last[0]) / 1e9
+        return -self._settings.jump_backward <= ahead <= self._settings.jump_forward

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every conversion between messages and arrays or values; no other file knows both."""
+
+import math
+from array import array
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from pixelrefer.msg import Answer, Box as BoxMessage
+from pixelrefer.msg import ErrorCode, PromptResult, Rle, TimeWindow, TrackedObject
+from pixelrefer.msg import Prompt as PromptMessage
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble
+from pixelrefer_ros import images, rle
+from pixelrefer_ros.objects import Entry, Sight
+
+NANOSECONDS = 1_000_000_000
+
+
+def error_number(code: str) -> int:
+    """The constant of ErrorCode that a PixelReferError's `code` names."""
+    return getattr(ErrorCode, code, ErrorCode.INTERNAL)
+
+
+# --- time
+
+def nanoseconds(stamp: Time | Duration) -> int:
+    """A stamp or duration in nanoseconds."""
+    return stamp.sec * NANOSECONDS + stamp.nanosec
+
+
+def time_message(stamp_ns: int) -> Time:
+    """A stamp of nanoseconds as a message."""
+    sec, nanosec = divmod(stamp_ns, NANOSECONDS)
+    return Time(sec=sec, nanosec=nanosec)
+
+
+def header_message(stamp_ns: int, frame_id: str) -> Header:
+    """The header of a source image, made again from its frame."""
+    return Header(stamp=time_message(stamp_ns), frame_id=frame_id)
+
+
+def window_span(window: TimeWindow, newest_ns: int) -> tuple[int, int] | None:
+    """First and last stamp of a window, in nanoseconds, or None for "now".
+
+    newest_ns: stamp of the newest frame, from which `seconds` count back. Raises PixelReferError
+    BAD_WINDOW.
+    """
+    start, end = nanoseconds(window.start), nanoseconds(window.end)
+    if not math.isfinite(window.seconds) or window.seconds < 0:
+        raise PixelReferError(
+            'BAD_WINDOW', f'a window of {window.seconds:g} s; 0 (now) or more is allowed')
+    if window.seconds and (start or end):
+        raise PixelReferError(
+            'BAD_WINDOW', 'the window has both seconds and stamps; one of the two is allowed')
+    if window.seconds:
+        return newest_ns - round(min(window.seconds, 1e9) * NANOSECONDS), newest_ns
+    if not (start or end):
+        return None
+    end = end or max(newest_ns, start)
+    if end < start:
+        raise PixelReferError(
+            'BAD_WINDOW', f'the window ends {(start - end) / 1e9:.3f} s before it begins; an end '
+            'at or after the start is allowed')
+    return start, end
+
+
+# --- images
+
+def frame_from_image(message: Image, camera: str) -> Frame:
+    """A frame of an Image. Raises PixelReferError BAD_ENCODING or BAD_IMAGE."""
+    pixels = images.decode_rows(
+        message.data, width=message.width, height=message.height, encoding=message.encoding,
+        step=message.step, is_bigendian=bool(message.is_bigendian))
+    return Frame(pixels, nanoseconds(message.header.stamp), camera, message.header.frame_id)
+
+
+def frame_from_compressed(message: CompressedImage, camera: str) -> Frame:
+    """A frame of a CompressedImage. Raises PixelReferError BAD_ENCODING or BAD_IMAGE."""
+    pixels = images.decode_compressed(message.data.tobytes(), message.format)
+    return Frame(pixels, nanoseconds(message.header.stamp), camera, message.header.frame_id)
+
+
+def label_image(header: Header, size: tuple[int, int], entries: list[Entry]) -> Image:
+    """16UC1 [height, width]: each pixel the index of its object, 0 for none. Where masks overlap
+    the smaller object is seen, as if it lay in front."""
+    labels = np.zeros(size, np.uint16)
+    seen = [entry for entry in entries if entry.sight.mask is not None]
+    for entry in sorted(seen, key=lambda entry: -entry.sight.area):
+        labels[entry.sight.mask] = entry.index
+    message = Image(header=header, height=size[0], width=size[1], encoding='16UC1',
+                    is_bigendian=0, step=2 * size[1])
+    message.data = array('B', labels.astype('<u2').tobytes())
+    return message
+
+
+def jpeg_message(header: Header, image: np.ndarray, quality: int) -> CompressedImage:
+    """uint8 RGB [H, W, 3] as a JPEG message."""
+    message = CompressedImage(header=header, format='rgb8; jpeg compressed bgr8')
+    message.data = array('B', images.encode_jpeg(image, quality))
+    return message
+
+
+# --- prompts
+
+def prompt_from(message: PromptMessage) -> Prompt:
+    """The prompt of a message; whether it fits a frame is its own `check`'s to say.
+
+    Raises PixelReferError: NO_PROMPT, UNSUPPORTED (text), BAD_POINTS (kinds that cannot be
+    combined), BAD_LABELS, BAD_BOX, NOT_FINITE, MASK_SIZE.
+    """
+    if message.text.strip():
+        raise PixelReferError(
+            'UNSUPPORTED', 'a text prompt is not served by this version; points, a box, a '
+            'scribble or a mask are allowed')
+    has_mask = bool(message.mask.height or message.mask.width or message.mask.counts)
+    given = [name for name, there in (
+        ('points', message.points), ('a box', message.box), ('a scribble', message.scribble),
+        ('a mask', has_mask)) if there]
+    if not given:
+        if len(message.labels):
+            raise PixelReferError(
+                'BAD_LABELS', f'{len(message.labels)} labels but no point; one label per point is '
+                'allowed')
+        raise PixelReferError(
+            'NO_PROMPT', 'the prompt is empty; points, a box, a scribble or a mask are allowed')
+    if len(given) > 1 and given != ['points', 'a box']:
+        raise PixelReferError(
+            'BAD_POINTS', f'{" and ".join(given)} in one prompt; only points and a box may be '
+            'combined')
+    if has_mask:
+        mask = message.mask
+        return MaskPrompt(rle.decode(mask.counts, mask.height, mask.width))
+    if message.scribble:
+        return Scribble(_points(message.scribble))
+    clicks = None
+    if message.points:
+        labels = np.array(message.labels, int)
+        if not len(labels):
+            labels = np.ones(len(message.points), int)
+        clicks = Click(_points(message.points), labels)
+    if not message.box:
+        return clicks
+    if len(message.box) > 1:
+        raise PixelReferError(
+            'BAD_BOX', f'{len(message.box)} boxes in one prompt; one is allowed')
+    box = message.box[0]
+    return Box(box.x, box.y, box.x + box.width, box.y + box.height, clicks)
+
+
+def _points(pixels: list) -> np.ndarray:
+    return np.array([(pixel.x, pixel.y) for pixel in pixels], np.float64).reshape(-1, 2)
+
+
+def rle_message(mask: np.ndarray) -> Rle:
+    """A mask, bool [H, W], as COCO run lengths."""
+    return Rle(height=mask.shape[0], width=mask.shape[1], counts=rle.encode(mask))
+
+
+def mask_from(message: Rle) -> np.ndarray:
+    """The mask, bool [H, W], of COCO run lengths. Raises PixelReferError MASK_SIZE."""
+    return rle.decode(message.counts, message.height, message.width)
+
+
+# --- tracks and answers
+
+def sight_from(track) -> Sight:
+    """What a track of the model says, in the terms of TrackedObject."""
+    return Sight(
+        state=getattr(TrackedObject, track.state.name), score=float(track.score),
+        box=track.box, area=int(track.area), mask=track.mask, stamp_ns=track.stamp_ns,
+        last_seen_ns=track.last_seen_ns)
+
+
+def object_message(entry: Entry, camera: str, model: str, *, with_mask: bool) -> TrackedObject:
+    """One object as of the newest frame that was tracked."""
+    sight = entry.sight
+    message = TrackedObject(
+        id=entry.object_id, index=entry.index, camera=camera, state=sight.state,
+        score=sight.score, area=sight.area, last_seen=time_message(sight.last_seen_ns),
+        position_error='no depth is used by this version', model=model)
+    if sight.box is not None:
+        x, y, width, height = (float(value) for value in sight.box)
+        message.box = BoxMessage(x=x, y=y, width=width, height=height)
+    if with_mask and sight.mask is not None:
+        message.mask = rle_message(sight.mask)
+    return message
+
+
+def prompt_result(object_id: str, error: PixelReferError | None,
+                  tracked: TrackedObject | None) -> PromptResult:
+    """What became of one prompt."""
+    message = PromptResult(id=object_id)
+    if error is not None:
+        message.error_code, message.error_msg = error_number(error.code), error.message
+    if tracked is not None:
+        message.object = tracked
+    return message
+
+
+def answer_message(answer, *, question: str, frame_id: str, epoch: int, states: list[int],
+                   latency: float, model: str) -> Answer:
+    """An answer of the engine, with what only the node knows. latency: seconds."""
+    stamps = answer.stamps_ns
+    return Answer(
+        header=header_message(stamps[-1] if stamps else 0, frame_id), epoch=epoch,
+        question=question, text=answer.text, confidence=float(answer.confidence),
+        abstained=answer.abstained, object_ids=list(answer.object_ids), object_states=states,
+        stamps=[time_message(stamp) for stamp in stamps], left_out=answer.left_out,
+        finish_reason=answer.reason, tokens=answer.tokens, latency=latency, model=model)
+
+
+def failed_answer(error: PixelReferError, *, question: str, object_ids: list[str],
+                  states: list[int], epoch: int, latency: float) -> Answer:
+    """The answer that could not be given, and why."""
+    return Answer(question=question, object_ids=object_ids, object_states=states, epoch=epoch,
+                  latency=latency, error_code=error_number(error.code), error_msg=error.message)

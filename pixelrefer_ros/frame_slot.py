@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where frames wait for the tracker: a slot of one, or in lockstep a queue that blocks."""
+
+from collections import deque
+from threading import Condition
+
+from pixelrefer_model.frame import Frame
+
+
+class FrameSlot:
+    """The newest frame waits, one that is still there is dropped and counted.
+
+    Shares `condition` with whoever takes from it. Frames carry the epoch they arrived in.
+    """
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._waiting: tuple[Frame, int] | None = None
+        self.dropped = 0
+
+    def put(self, frame: Frame, epoch: int) -> None:
+        """Leave a frame; never blocks."""
+        with self._condition:
+            self.dropped += self._waiting is not None
+            self._waiting = (frame, epoch)
+            self._condition.notify_all()
+
+    def take(self) -> tuple[Frame, int] | None:
+        """The waiting frame with its epoch, or None; never blocks."""
+        with self._condition:
+            taken, self._waiting = self._waiting, None
+            return taken
+
+    def clear(self) -> None:
+        """Drop what waits, counted."""
+        with self._condition:
+            self.dropped += self._waiting is not None
+            self._waiting = None
+
+    def close(self) -> None:
+        """Nothing waits after this, and nobody."""
+        self.clear()
+
+
+class FrameQueue:
+    """Every frame in order: `put` blocks while `most` frames wait. For lockstep, where the source
+    waits for the tracker and not the other way round."""
+
+    def __init__(self, condition: Condition, most: int = 16) -> None:
+        self._condition = condition
+        self._waiting: deque[tuple[Frame, int]] = deque()
+        self._most = most
+        self._closed = False
+        self.dropped = 0
+
+    def put(self, frame: Frame, epoch: int) -> None:
+        """Leave a frame, after the others."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._closed or len(self._waiting) < self._most)
+            if self._closed:
+                self.dropped += 1
+                return
+            self._waiting.append((frame, epoch))
+            self._condition.notify_all()
+
+    def take(self) -> tuple[Frame, int] | None:
+        """The oldest waiting frame with its epoch, or None; never blocks."""
+        with self._condition:
+            if not self._waiting:
+                return None
+            taken = self._waiting.popleft()
+            self._condition.notify_all()
+            return taken
+
+    def clear(self) -> None:
+        """Drop what waits, counted."""
+        with self._condition:
+            self.dropped += len(self._waiting)
+            self._waiting.clear()
+            self._condition.notify_all()
+
+    def close(self) -> None:
+        """Drop what waits and let go of who is blocked."""
+        with self._condition:
+            self._closed = True
+            self.clear()

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The table of objects: ids, indices, generations and the newest sight of each, and the epoch.
+
+Any thread may read it and start an epoch; only the tracking worker adds objects and sights. Its
+lock is held for moving references and, by `while_current`, for publishing, never for inference.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from threading import RLock
+
+import numpy as np
+
+from pixelrefer.msg import TrackedObject
+from pixelrefer_model.errors import PixelReferError
+
+#: Values of a pixel of the label image; 0 is no object.
+LARGEST_INDEX = 65_535
+_ID = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What the tracker said of an object last. state: as in TrackedObject. box: x, y, width,
+    height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds."""
+
+    state: int
+    score: float = 0.0
+    box: tuple[int, int, int, int] | None = None
+    area: int = 0
+    mask: np.ndarray | None = field(default=None, repr=False)
+    stamp_ns: int = 0
+    last_seen_ns: int = 0
+
+    def lost(self) -> 'Sight':
+        """The same object, not to be seen any more."""
+        return Sight(TrackedObject.LOST, stamp_ns=self.stamp_ns, last_seen_ns=self.last_seen_ns)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One object. generation: changes with every prompt, so that what was made from an earlier
+    mask can be told apart."""
+
+    object_id: str
+    index: int
+    generation: int
+    sight: Sight
+
+
+class ObjectTable:
+    """Objects by id, in order of adding, and the epoch they live in."""
+
+    def __init__(self, most: int = 32) -> None:
+        self.lock = RLock()
+        self.most = most
+        self._epoch = 0
+        self._entries: dict[str, Entry] = {}
+        self._used: set[int] = set()
+        self._generations = 0
+
+    @property
+    def epoch(self) -> int:
+        """How many times the time line began anew."""
+        return self._epoch
+
+    def entries(self) -> list[Entry]:
+        """Every object, in order of adding."""
+        with self.lock:
+            return list(self._entries.values())
+
+    def get(self, object_id: str) -> Entry | None:
+        """One object, or None."""
+        with self.lock:
+            return self._entries.get(object_id)
+
+    def known(self, object_ids: list[str]) -> None:
+        """Raise PixelReferError UNKNOWN_ID unless every id is in the table, DUPLICATE_ID unless
+        each is there once."""
+        with self.lock:
+            have = list(self._entries)
+        for object_id in object_ids:
+            if object_id not in have:
+                known = ', '.join(map(repr, have)) if have else 'there is none'
+                raise PixelReferError(
+                    'UNKNOWN_ID', f'no object {object_id[:64]!r}; the objects are: {known}')
+        if len(set(object_ids)) < len(object_ids):
+            twice = next(i for i in object_ids if object_ids.count(i) > 1)
+            raise PixelReferError(
+                'DUPLICATE_ID', f'object {twice!r} is named twice; each id is allowed once')
+
+    def states(self, object_ids: list[str]) -> list[int]:
+        """The states of objects; UNKNOWN for one that is not in the table."""
+        found = [self.get(object_id) for object_id in object_ids]
+        return [entry.sight.state if entry else TrackedObject.UNKNOWN for entry in found]
+
+    # --- by the tracking worker
+
+    def name(self, wanted: str) -> str:
+        """A valid id: the one that is wanted, or for an empty one one that is free.
+
+        Raises PixelReferError BAD_ID.
+        """
+        if wanted:
+            if not _ID.fullmatch(wanted):
+                raise PixelReferError(
+                    'BAD_ID', f'id {wanted[:80]!r}; 1 to 64 letters, digits and _ . : - are '
+                    'allowed')
+            return wanted
+        with self.lock:
+            number = 1
+            while f'object_{number}' in self._entries:
+                number += 1
+            return f'object_{number}'
+
+    def check_room(self) -> None:
+        """Raise PixelReferError TOO_MANY_OBJECTS or INDEX_EXHAUSTED unless one more fits."""
+        with self.lock:
+            if len(self._entries) >= self.most:
+                raise PixelReferError(
+                    'TOO_MANY_OBJECTS', f'{len(self._entries)} objects are tracked; {self.most} '
+                    'are allowed (parameter max_objects)')
+            if len(self._used) >= LARGEST_INDEX:
+                raise PixelReferError(
+                    'INDEX_EXHAUSTED', f'every index up to {LARGEST_INDEX} was given out in this '
+                    'epoch; ~/reset starts a new one')
+
+    def put(self, object_id: str, sight: Sight, epoch: int) -> Entry | None:
+        """Enter an object after its prompt was served: a new one takes the next index, one that
+        exists keeps its own; either way a new generation begins. None if the epoch is over."""
+        with self.lock:
+            if epoch != self._epoch:
+                return None
+            old = self._entries.get(object_id)
+            if old is None:
+                self.check_room()
+            index = old.index if old else self._next_index()
+            self._used.add(index)
+            self._generations += 1
+            entry = Entry(object_id, index, self._generations, sight)
+            self._entries[object_id] = entry
+            return entry
+
+    def _next_index(self) -> int:
+        index = max(self._used, default=0) + 1
+        if index <= LARGEST_INDEX:
+            return index
+        return next(i for i in range(1, LARGEST_INDEX + 1) if i not in self._used)
+
+    def update(self, sights: dict[str, Sight], epoch: int) -> list[tuple[Entry, Entry]] | None:
+        """Take the newest sights; returns (before, after) of every object whose state changed, or
+        None if the epoch is over. Objects that were removed meanwhile are left out."""
+        with self.lock:
+            if epoch != self._epoch:
+                return None
+            changes = []
+            for object_id, sight in sights.items():
+                before = self._entries.get(object_id)
+                if before is None:
+                    continue
+                after = replace(before, sight=sight)
+                self._entries[object_id] = after
+                if before.sight.state != sight.state:
+                    changes.append((before, after))
+            return changes
+
+    # --- by any thread
+
+    def remove(self, object_ids: list[str]) -> None:
+        """Take objects out; with an unknown id nothing is. Raises PixelReferError UNKNOWN_ID."""
+        with self.lock:
+            self.known(object_ids)
+            for object_id in object_ids:
+                del self._entries[object_id]
+
+    def begin_epoch(self, *, keep: bool = True) -> list[str]:
+        """Start a new epoch: objects become LOST and keep their ids and indices, or with
+        keep=False are removed. Indices that are free may be given out again. Returns the ids."""
+        with self.lock:
+            self._epoch += 1
+            ids = list(self._entries)
+            self._entries = {
+                object_id: replace(entry, sight=entry.sight.lost())
+                for object_id, entry in self._entries.items()} if keep else {}
+            self._used = {entry.index for entry in self._entries.values()}
+            return ids
+
+    def clear(self) -> None:
+        """Remove every object; the epoch goes on."""
+        with self.lock:
+            self._entries.clear()
+
+    def while_current(self, epoch: int, publish: Callable[[], None]) -> bool:
+        """Run `publish` unless `epoch` is over, so that nothing of it comes after the next began.
+        Returns whether it ran."""
+        with self.lock:
+            if epoch != self._epoch:
+                return False
+            publish()
+            return True

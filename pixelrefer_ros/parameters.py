@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters: typed, described, ranged. They are read when the node is configured."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any
+
+from rcl_interfaces.msg import (
+    FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult)
+from rclpy.node import Node
+from rclpy.parameter import Parameter
+
+TRANSPORTS = ('raw', 'compressed')
+DTYPES = ('float32', 'bfloat16', 'float16')
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What a parameter may be. low, high: bounds, both included; choices: the words allowed."""
+
+    default: Any
+    description: str
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def descriptor(self) -> ParameterDescriptor:
+        """The rule in ROS's terms, so that a bad value is refused before it comes here."""
+        descriptor = ParameterDescriptor(description=self.description)
+        if self.choices:
+            descriptor.additional_constraints = 'one of: ' + ', '.join(self.choices)
+        if self.low is not None and isinstance(self.default, int):
+            descriptor.integer_range = [IntegerRange(
+                from_value=int(self.low), to_value=int(self.high), step=1)]
+        elif self.low is not None:
+            descriptor.floating_point_range = [FloatingPointRange(
+                from_value=float(self.low), to_value=float(self.high), step=0.0)]
+        return descriptor
+
+
+RULES: dict[str, Rule] = {
+    'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.'),
+    'camera': Rule('camera', 'Name of the camera in messages.'),
+    'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
+                            choices=TRANSPORTS),
+    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged) or a folder.'),
+    'refer_model': Rule('tiny', 'PixelRefer-Lite checkpoint: `tiny` (packaged) or a folder.'),
+    'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
+    'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
+    'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
+                     'repeatable runs. The publisher has to be reliable.'),
+    'tracker_threads': Rule(0, 'CPU threads of the tracker; 0: PyTorch\'s choice.', 0, 256),
+    'encoder_threads': Rule(0, 'CPU threads of the encoder; 0: PyTorch\'s choice.', 0, 256),
+    'language_threads': Rule(0, 'CPU threads of the language model; 0: PyTorch\'s choice.', 0,
+                             256),
+    'max_objects': Rule(32, 'Objects that may be tracked at a time.', 1, 1024),
+    'keyframe_interval': Rule(0.5, 'Seconds of image time between observations of an object.',
+                              0.0, 3600.0),
+    'keep_observations': Rule(32, 'Observations kept of each object, the oldest going first.', 1,
+                              100_000),
+    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64),
+    'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048),
+    'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: never.',
+                          0.0, 1.0),
+    'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
+                            3600.0),
+    'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
+    'prompt_queue': Rule(16, 'Requests to add objects that may wait; more are BUSY.', 1, 1024),
+    'frame_ring_mib': Rule(128, 'MiB of recent frames that prompts may name.', 1, 65_536),
+    'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
+                       'that are waited for it.', 0.0, 10.0),
+    'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
+                          'a new epoch begins.', 0.0, 3600.0),
+    'jump_forward': Rule(10.0, 'Seconds that stamps may run ahead of the time that went by; '
+                         'beyond, a new epoch begins.', 0.1, 1e9),
+    'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.'),
+    'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100),
+    'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The values of the parameters, see RULES."""
+
+    autostart: bool
+    camera: str
+    image_transport: str
+    tracker_model: str
+    refer_model: str
+    device: str
+    dtype: str
+    lockstep: bool
+    tracker_threads: int
+    encoder_threads: int
+    language_threads: int
+    max_objects: int
+    keyframe_interval: float
+    keep_observations: int
+    max_frames: int
+    max_tokens: int
+    abstain_below: float
+    answer_deadline: float
+    question_queue: int
+    prompt_queue: int
+    frame_ring_mib: int
+    stamp_wait: float
+    jump_backward: float
+    jump_forward: float
+    publish_masks: bool
+    overlay_quality: int
+    diagnostics_period: float
+
+    @classmethod
+    def read(cls, node: Node) -> 'Settings':
+        """The parameters as they are now."""
+        return cls(**{field.name: node.get_parameter(field.name).value for field in fields(cls)})
+
+
+def declare(node: Node, may_change: Callable[[], bool]) -> None:
+    """Declare every parameter of RULES; one that is set while `may_change()` is false, or to a
+    word that is not allowed, is refused with the reason."""
+    for name, rule in RULES.items():
+        node.declare_parameter(name, rule.default, rule.descriptor)
+
+    def check(changes: list[Parameter]) -> SetParametersResult:
+        for change in changes:
+            rule = RULES.get(change.name)
+            if rule is None:
+                continue
+            if not may_change():
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} is read when the node is configured; clean it up first'))
+            if rule.choices and change.value not in rule.choices:
+                return SetParametersResult(successful=False, reason=(
+                    f'{change.name} is {change.value!r}; {", ".join(rule.choices)} are allowed'))
+        return SetParametersResult(successful=True)
+
+    for name, rule in RULES.items():
+        if rule.choices and (value := node.get_parameter(name).value) not in rule.choices:
+            raise ValueError(f'{name} is {value!r}; {", ".join(rule.choices)} are allowed')
+    node.add_on_set_parameters_callback(check)

@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The tracking worker: the only owner of the tracker. Newest frame in, tracks out."""
+
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.prompt import Prompt
+from pixelrefer_ros.camera import Slot
+from pixelrefer_ros.conversions import sight_from
+from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.encoding import EncodingWorker, Keyframe
+from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.objects import Entry, ObjectTable
+from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
+
+
+@dataclass(frozen=True)
+class Selection:
+    """One prompt of a request, or what is wrong with it."""
+
+    object_id: str
+    prompt: Prompt | PixelReferError
+
+
+@dataclass(frozen=True)
+class Selected:
+    """What became of a Selection."""
+
+    object_id: str
+    error: PixelReferError | None
+    entry: Entry | None
+
+
+@dataclass
+class AddRequest:
+    """Objects to be added on one frame.
+
+    stamp_ns: of the frame, None for the newest. on_existing: 'REJECT', 'CORRECT' or 'REPLACE'.
+    done(results, stamp of the frame used) or failed(error) is called once, by the worker.
+    expires: monotonic seconds, until when the frame is waited for.
+    """
+
+    selections: list[Selection]
+    stamp_ns: int | None
+    on_existing: str
+    epoch: int
+    expires: float
+    done: Callable[[list[Selected], int], None]
+    failed: Callable[[PixelReferError], None]
+
+
+class Output(Protocol):
+    """Where tracks go. Every call is made by the tracking worker."""
+
+    def tracked(self, frame: Frame, epoch: int, entries: list[Entry]) -> bool: ...
+    def state_changed(self, frame: Frame, epoch: int, before: Entry, after: Entry) -> None: ...
+    def added(self, frame: Frame, epoch: int, entry: Entry) -> None: ...
+    def fault(self, epoch: int, what: str, error: PixelReferError) -> None: ...
+
+
+class TrackingWorker(Worker):
+    """Steps the tracker on every frame it gets and serves prompts between frames.
+
+    A reset needs no message: before each piece of work the tracker is brought into line with the
+    table, and what was made for an epoch that is over by then goes nowhere.
+    """
+
+    def __init__(self, engine, table: ObjectTable, ring: FrameRing, encoder: EncodingWorker,
+                 output: Output, counters: Counters, *, make_slot: Callable[..., Slot],
+                 queue: int, future_ns: int, lockstep: bool, threads: int) -> None:
+        super().__init__('tracker', threads)
+        self._engine = engine
+        self._table = table
+        self._ring = ring
+        self._encoder = encoder
+        self._output = output
+        self._counters = counters
+        self._queue = queue
+        self._future_ns = future_ns
+        self._lockstep = lockstep
+        self._requests: deque[AddRequest] = deque()
+        self._epoch = table.epoch
+        self._processed: Frame | None = None
+        #: Stamp of the newest frame that the tracker was given, by a step or by a prompt.
+        self._newest_ns = -1
+        self.slot: Slot = make_slot(self.condition)
+
+    # --- by any thread
+
+    def add(self, request: AddRequest) -> None:
+        """Queue a request. Raises PixelReferError BUSY or SHUTTING_DOWN."""
+        with self.condition:
+            if self.closed:
+                raise shutting_down()
+            if len(self._requests) >= self._queue:
+                raise PixelReferError(
+                    'BUSY', f'{len(self._requests)} requests to add objects are waiting; '
+                    f'{self._queue} are allowed')
+            self._requests.append(request)
+            self.condition.notify_all()
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait."""
+        return len(self._requests)
+
+    # --- the worker's thread
+
+    def next_work(self) -> Callable[[], None] | None:
+        now = time.monotonic()
+        for request in list(self._requests):
+            serve = self._servable(request, now)
+            if serve is not None:
+                self._requests.remove(request)
+                return serve
+        taken = self.slot.take()
+        if taken is not None:
+            return lambda: self._step(*taken)
+        return None
+
+    def next_time(self) -> float | None:
+        return min((request.expires for request in self._requests), default=None)
+
+    def give_up(self) -> None:
+        for request in self._requests:
+            request.failed(shutting_down())
+        self._requests.clear()
+        self.slot.close()
+
+    def _servable(self, request: AddRequest, now: float) -> Callable[[], None] | None:
+        """What to do for a request now, or None while its frame may still come."""
+        if request.epoch != self._table.epoch:
+            return lambda: request.failed(cancelled())
+        try:
+            frame = self._frame(request.stamp_ns)
+        except PixelReferError as error:
+            return lambda error=error: request.failed(error)
+        if frame is not None:
+            return lambda: self._serve(request, frame)
+        if now >= request.expires:
+            wanted = 'newest' if request.stamp_ns is None else f'{request.stamp_ns / 1e9:.9f} s'
+            late = PixelReferError(
+                'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; the '
+                f'newest has {self._ring.newest().stamp_ns / 1e9:.9f} s, and the stamp of a frame '
+                'is allowed')
+            return lambda: request.failed(late)
+        return None
+
+    def _frame(self, stamp_ns: int | None) -> Frame | None:
+        newest = self._ring.newest()
+        # In lockstep a prompt never runs ahead of the frames before it.
+        processed = self._processed if self._epoch == self._table.epoch else None
+        if stamp_ns is None:
+            return processed if self._lockstep else newest
+        frame = self._ring.find(stamp_ns, self._future_ns)
+        if self._lockstep and (processed is None or stamp_ns > processed.stamp_ns):
+            return None
+        return frame
+
+    def _align(self) -> int:
+        """Bring the tracker into line with the table; returns the epoch of what follows."""
+        with self._table.lock:
+            epoch = self._table.epoch
+            wanted = {entry.object_id for entry in self._table.entries()}
+        for object_id in [i for i in self._engine.tracker.ids if i not in wanted]:
+            self._engine.tracker.remove(object_id)
+        if epoch != self._epoch:
+            self._engine.tracker.reset()
+            self._epoch = epoch
+            self._processed, self._newest_ns = None, -1
+        return epoch
+
+    def _serve(self, request: AddRequest, frame: Frame) -> None:
+        epoch = self._align()
+        if request.epoch != epoch:
+            request.failed(cancelled())
+            return
+        results = []
+        keyframes: list[tuple[Frame, Keyframe]] = []
+        for selection in request.selections:
+            entry = error = None
+            try:
+                entry, shown, track = self._select(selection, request.on_existing, frame, epoch)
+            except PixelReferError as found:
+                error = found
+            except Exception as found:  # edge of the worker: one prompt must not end it
+                error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
+            else:
+                if track.mask is not None:
+                    keyframes.append((shown, Keyframe(entry.object_id, entry.generation, track)))
+            results.append(Selected(selection.object_id, error, entry))
+        # Objects of one frame are encoded in one pass; an answer may be asked for right after.
+        for shown in {id(shown): shown for shown, _ in keyframes}.values():
+            self._encoder.submit(
+                shown, epoch, [key for of, key in keyframes if of is shown])
+        if self._lockstep:
+            self._encoder.wait_idle()
+        request.done(results, frame.stamp_ns)
+
+    def _select(self, selection: Selection, on_existing: str, frame: Frame, epoch: int):
+        """Serve one prompt; returns its entry, and the track with the frame that it shows."""
+        if isinstance(selection.prompt, PixelReferError):
+            raise selection.prompt
+        object_id = selection.object_id
+        selection.prompt.check(frame.width, frame.height)
+        exists = self._table.get(object_id) is not None
+        if exists and on_existing == 'REJECT':
+            raise PixelReferError(
+                'DUPLICATE_ID', f'object {object_id!r} exists; another id is allowed, or '
+                'on_existing CORRECT or REPLACE')
+        if not exists:
+            self._table.check_room()
+            act = self._engine.tracker.add
+        else:
+            act = (self._engine.tracker.correct if on_existing == 'CORRECT'
+                   else self._engine.tracker.replace)
+        track = act(object_id, selection.prompt, frame)
+        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
+        # One step, or a keyframe in the making could slip in between under the old generation.
+        with self._table.lock:
+            if exists and on_existing == 'REPLACE':
+                self._engine.forget(object_id)
+            entry = self._table.put(object_id, sight_from(track), epoch)
+        if entry is None:
+            raise cancelled()
+        self._engine.note([track])
+        if not exists:
+            self._output.added(frame, epoch, entry)
+        shown = frame if track.stamp_ns == frame.stamp_ns else self._processed
+        return entry, shown, track
+
+    def _step(self, frame: Frame, epoch: int) -> None:
+        if epoch != self._align() or self._older(frame):
+            self._counters.add('dropped')
+            return
+        began = time.monotonic()
+        try:
+            tracks = self._engine.tracker.step(frame)
+        except PixelReferError as error:
+            self._output.fault(epoch, 'tracking', error)
+            self._counters.add('failed')
+            return
+        except Exception as found:  # edge of the worker: one frame must not end it
+            self._fault(epoch, 'tracking', found)
+            self._counters.add('failed')
+            return
+        self._processed = frame
+        self._newest_ns = frame.stamp_ns
+        self._engine.note(tracks)
+        changes = self._table.update({t.object_id: sight_from(t) for t in tracks}, epoch)
+        if changes is None:
+            self._counters.add('dropped')
+            return
+        self._observe(frame, epoch, tracks)
+        if self._lockstep:
+            self._encoder.wait_idle()
+        self._counters.timed('tracked', time.monotonic() - began)
+        for before, after in changes:
+            self._output.state_changed(frame, epoch, before, after)
+        self._output.tracked(frame, epoch, self._table.entries())
+
+    def _older(self, frame: Frame) -> bool:
+        # A frame that only a prompt has used so far is still to be tracked.
+        done = self._processed is not None and frame.stamp_ns <= self._processed.stamp_ns
+        return done or frame.stamp_ns < self._newest_ns
+
+    def _observe(self, frame: Frame, epoch: int, tracks: list) -> None:
+        keyframes = []
+        for track in self._engine.due(tracks, epoch):
+            entry = self._table.get(track.object_id)
+            if entry is not None and self._engine.settings.keyframes.due(
+                    frame.stamp_ns, self._encoder.last_ns(entry)):
+                keyframes.append(Keyframe(entry.object_id, entry.generation, track))
+        if keyframes:
+            self._encoder.submit(frame, epoch, keyframes)
+
+    def _fault(self, epoch: int, what: str, found: Exception) -> PixelReferError:
+        error = internal(found)
+        self._output.fault(epoch, f'{what}: {traceback.format_exc()}', error)
+        return error

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A worker: one thread, the only owner of one model, with one bounded queue."""
+
+import threading
+import time
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+from rclpy.logging import get_logger
+
+from pixelrefer_model.errors import PixelReferError
+
+
+def shutting_down() -> PixelReferError:
+    """What a request is told that the node's end overtakes."""
+    return PixelReferError(
+        'SHUTTING_DOWN', 'the node is being deactivated or ended; requests are allowed once it is '
+        'active')
+
+
+def cancelled() -> PixelReferError:
+    """What a request is told that a reset overtakes."""
+    return PixelReferError(
+        'CANCELLED', 'a new epoch began (~/reset, or a jump in time) before this was done; it may '
+        'be asked again')
+
+
+def internal(found: Exception) -> PixelReferError:
+    """What a request is told of a fault of our own, or when the device's memory is full."""
+    if type(found).__name__ == 'OutOfMemoryError' or isinstance(found, MemoryError):
+        return PixelReferError('OUT_OF_MEMORY', f'the device has no memory left: {found}')
+    return PixelReferError(
+        'INTERNAL', f'{type(found).__name__}: {found}; the log of the node has the trace')
+
+
+class Worker(ABC):
+    """Runs what `next_work` returns, and sleeps on `condition` while it returns None.
+
+    Subclasses guard their queue with `condition` and notify it. threads: of PyTorch on the CPU in
+    this worker, 0 for its own choice. The worker is a context manager: it runs inside.
+    """
+
+    def __init__(self, name: str, threads: int = 0) -> None:
+        self.condition = threading.Condition()
+        self.closed = False
+        self._threads = threads
+        self._thread = threading.Thread(target=self._run, name=name)
+
+    @abstractmethod
+    def next_work(self) -> Callable[[], None] | None:
+        """The next piece of work; called with `condition` held, must not block."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """Answer whatever still waits; called once with `condition` held, by who closes."""
+
+    def next_time(self) -> float | None:
+        """When (monotonic seconds) to look again though nobody notifies, or None."""
+        return None
+
+    def __enter__(self) -> 'Worker':
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+        self.join()
+
+    def close(self) -> None:
+        """Take no more work, answer what waits, end after the piece of work in progress."""
+        with self.condition:
+            if self.closed:
+                return
+            self.closed = True
+            self.give_up()
+            self.condition.notify_all()
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        if self._threads:
+            # On the CPU the number of threads belongs to the thread that calls.
+            import torch
+            torch.set_num_threads(self._threads)
+        while (work := self._wait()) is not None:
+            try:
+                work()
+            except Exception:  # edge of the thread: it has to outlive one piece of work
+                get_logger('pixelrefer').error(
+                    f'{self._thread.name}: {traceback.format_exc()}')
+            finally:
+                work = None  # frames and tokens must not be held while sleeping
+
+    def _wait(self) -> Callable[[], None] | None:
+        with self.condition:
+            while not self.closed:
+                work = self.next_work()
+                if work is not None:
+                    return work
+                until = self.next_time()
+                self.condition.wait(
+                    None if until is None else max(0.0, until - time.monotonic()))
+            return None
