@@ -55,10 +55,7 @@ class LanguageConfig:
 
     def to_qwen2(self) -> Qwen2Config:
         """The same as transformers' own configuration."""
-        fields = asdict(self)
-        theta, scaling = fields.pop('rope_theta'), fields.pop('rope_scaling')
-        fields['rope_parameters'] = {'rope_type': 'default', **(scaling or {}), 'rope_theta': theta}
-        qwen2 = Qwen2Config(**fields)
+        qwen2 = Qwen2Config(**asdict(self))
         qwen2._attn_implementation = 'sdpa'
         return qwen2
 

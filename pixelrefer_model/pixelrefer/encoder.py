@@ -17,8 +17,8 @@ from pixelrefer_model.pixelrefer.processing_pixelrefer import prepare_regions
 
 @dataclass(frozen=True)
 class EncodedRegions:
-    """tokens: [R, K, D] on the CPU. missed: bool [R], true where the published selection of cells
-    finds nothing in the mask (thin outlines), so that tokens rest on the policy's fallback."""
+    """tokens: [R, K, D] on the CPU. missed: bool [R], true where the mask is so thin that none of
+    it is left at the patches, so that the tokens rest on the policy's fallback."""
 
     tokens: Tensor
     missed: np.ndarray

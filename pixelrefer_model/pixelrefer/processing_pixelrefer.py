@@ -45,7 +45,7 @@ class RegionInputs:
     patches that make a selected cell (T is 1, or 4 where features are resized to the mask grid),
     and weights float32 [n, T]. coordinates: per region float32 [n, 2], position of each selected
     cell. boxes: int32 [R, 4] (top, left, bottom, right, inclusive). missed: bool [R], true where
-    the published selection finds no cell at all. k: object tokens per region.
+    the plain resize of the mask to the grid leaves no cell. k: object tokens per region.
     """
 
     patches: list[np.ndarray] = field(repr=False)
@@ -89,7 +89,8 @@ class RegionImages:
     """The images of a call before budget and patching: crops, unique globals, unique locals.
 
     global_of, local_of: per region the position in `globals_` and `locals_`. sizes: per region
-    (H, W) of its source image. missed: per region, no cell was selected the published way.
+    (H, W) of its source image. missed: per region, the resized mask
+    has no cell (the policy's fallback may have found some).
     """
 
     crops: list[RegionCrop]
@@ -171,7 +172,7 @@ def crop_region(image: np.ndarray, mask: np.ndarray, config: PixelReferConfig,
                 policy: EncodePolicy) -> tuple[RegionCrop, bool]:
     """Cut one region out at its own scale (paper, scale-adaptive object tokenizer).
 
-    Returns the crop and whether the published selection of cells missed the mask altogether.
+    Returns the crop and whether the mask, resized to its grid, has no cell at all.
     Raises PixelReferError EMPTY_MASK if the policy refuses an empty mask.
     """
     patch, margin = config.patch_size, config.patch_size * config.context_patches

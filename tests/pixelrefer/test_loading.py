@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Checkpoints load strictly or not at all, and an error names the file and the reason."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language import LanguageModel, Tokenizer
+from pixelrefer_model.pixelrefer import PixelReferConfig, PixelReferLite, RegionEncoder
+from pixelrefer_support import CHECKPOINT
+
+
+@pytest.fixture
+def folder(tmp_path):
+    shutil.copytree(CHECKPOINT, tmp_path / 'model')
+    return tmp_path / 'model'
+
+
+def refusal(folder):
+    with pytest.raises(PixelReferError) as error:
+        PixelReferLite.from_checkpoint(folder)
+    assert error.value.code == 'CHECKPOINT'
+    return error.value.message
+
+
+def rewrite(folder, change):
+    tensors = load_file(folder / 'model.safetensors')
+    change(tensors)
+    save_file(tensors, folder / 'model.safetensors')
+
+
+def configured(folder, **values):
+    file = folder / 'config.json'
+    stored = {**json.loads(file.read_text()), **values}
+    file.write_text(json.dumps({k: v for k, v in stored.items() if v is not ...}))
+
+
+def same_weights(one, other):
+    ours, theirs = one.state_dict(), other.state_dict()
+    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
+
+
+def test_released_names_are_all_used_but_the_dead_ones(golden):
+    stored = set(load_file(CHECKPOINT / 'model.safetensors'))
+    used = set(golden.state_dict()) - {'lm_head.weight'}
+    assert len(stored) == 114 and used < stored
+    assert {name.rsplit('.', 1)[0] for name in stored - used} == {
+        'model.region_encoder.mask_embedding', 'model.mm_projector.readout.0',
+        'model.mm_projector.readout.2'}
+
+
+def test_a_tied_output_layer_is_the_embedding(golden):
+    assert golden.lm_head.weight is golden.model.embed_tokens.weight
+
+
+def test_a_missing_folder_config_or_weight_file_is_named(tmp_path, folder):
+    assert str(tmp_path / 'nowhere') in refusal(tmp_path / 'nowhere')
+    (folder / 'model.safetensors').unlink()
+    assert 'model.safetensors' in refusal(folder)
+    (folder / 'config.json').unlink()
+    assert 'config.json' in refusal(folder)
+
+
+@pytest.mark.parametrize('length', [0, 5, 4000, 900_000])
+def test_truncated_weights_are_named(folder, length):
+    file = folder / 'model.safetensors'
+    file.write_bytes(file.read_bytes()[:length])
+    assert 'model.safetensors: truncated' in refusal(folder)
+
+
+def test_a_config_that_is_no_json_or_of_another_model_is_named(folder):
+    configured(folder, model_type='llava')
+    assert "config.json: model_type is 'llava'" in refusal(folder)
+    (folder / 'config.json').write_text('{"model_type": ')
+    assert 'config.json' in refusal(folder)
+    (folder / 'config.json').write_text('[]')
+    assert 'config.json' in refusal(folder)
+
+
+def test_missing_unknown_and_misshapen_tensors_are_listed(folder):
+    def change(tensors):
+        del tensors['model.norm.weight']
+        tensors['model.extra.weight'] = torch.zeros(1)
+        tensors['model.region_encoder.pos_linear.bias'] = torch.zeros(3)
+    rewrite(folder, change)
+    message = refusal(folder)
+    for part in ('1 missing: model.norm.weight', '1 unknown: model.extra.weight',
+                 'pos_linear.bias [3] instead of [64]'):
+        assert part in message
+
+
+def test_a_config_that_does_not_fit_the_weights_is_refused(folder):
+    configured(folder, num_hidden_layers=2)
+    assert 'model.layers.2.' in refusal(folder)
+    configured(folder, num_hidden_layers=3, hidden_size=130)
+    assert 'config.json' in refusal(folder)
+
+
+def test_a_pickle_that_runs_code_is_refused_and_does_not_run(folder, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / 'ran'), 'w'))
+    (folder / 'model.safetensors').unlink()
+    torch.save({'model.norm.weight': Evil()}, folder / 'pytorch_model.bin')
+    assert 'pytorch_model.bin' in refusal(folder)
+    (folder / 'pytorch_model.bin').write_bytes(pickle.dumps(Evil()))
+    assert 'pytorch_model.bin' in refusal(folder)
+    assert not (tmp_path / 'ran').exists()
+
+
+def test_torch_files_whole_truncated_and_of_something_else(folder, golden):
+    tensors = load_file(folder / 'model.safetensors')
+    (folder / 'model.safetensors').unlink()
+    file = folder / 'pytorch_model.bin'
+    torch.save(tensors, file)
+    assert same_weights(PixelReferLite.from_checkpoint(folder), golden)
+    file.write_bytes(file.read_bytes()[:60_000])
+    assert 'pytorch_model.bin' in refusal(folder)
+    torch.save([1, 2], file)
+    assert 'pytorch_model.bin: not a dictionary' in refusal(folder)
+
+
+@pytest.mark.parametrize('kind', ['safetensors', 'bin'])
+def test_shards_load_as_one_and_a_missing_shard_is_named(folder, golden, kind):
+    tensors = load_file(folder / 'model.safetensors')
+    (folder / 'model.safetensors').unlink()
+    stem = 'model' if kind == 'safetensors' else 'pytorch_model'
+    names, places = sorted(tensors), {}
+    for part in (0, 1):
+        file = f'{stem}-0000{part + 1}-of-00002.{kind}'
+        shard = {name: tensors[name] for name in names[part::2]}
+        (save_file if kind == 'safetensors' else torch.save)(shard, folder / file)
+        places |= dict.fromkeys(shard, file)
+    index = folder / f'{stem}.{kind}.index.json'
+    index.write_text(json.dumps({'weight_map': places}))
+    assert same_weights(PixelReferLite.from_checkpoint(folder), golden)
+    (folder / file).unlink()
+    assert file in refusal(folder)
+    index.write_text('{}')
+    assert 'index.json' in refusal(folder)
+
+
+def test_an_untied_model_needs_its_output_layer(folder):
+    configured(folder, tie_word_embeddings=False)
+    assert '1 missing: lm_head.weight' in refusal(folder)
+    rewrite(folder, lambda t: t.update({'lm_head.weight': torch.ones(522, 128)}))
+    model = PixelReferLite.from_checkpoint(folder)
+    assert torch.equal(model.lm_head.weight, torch.ones(522, 128))
+
+
+def test_an_output_layer_beside_tied_weights_is_ignored(folder, golden):
+    rewrite(folder, lambda t: t.update({'lm_head.weight': torch.ones(522, 128)}))
+    assert same_weights(PixelReferLite.from_checkpoint(folder), golden)
+
+
+def test_sizes_come_from_the_tensors_and_ids_from_the_tokenizer(folder, golden):
+    configured(folder, vocab_size=9, region_token_index=3, vision_encoder_config={
+        'num_attention_heads': 4})
+    model = PixelReferLite.from_checkpoint(folder)
+    assert same_weights(model, golden)
+    assert model.config.region_token_index == 521
+
+
+def test_defaults_are_those_of_the_released_models(folder):
+    configured(folder, mask_num=..., mm_max_length=...)
+    config = PixelReferConfig.from_folder(folder)
+    assert (config.mask_num, config.mm_max_length) == (32, 9477 // 4)
+    assert (config.global_image_size, config.local_image_size, config.context_patches) == (
+        336, 224, 2)
+    vision = PixelReferConfig.from_dict({'model_type': 'pixelreferlite_qwen2'}).vision
+    assert (vision.hidden_size, vision.num_hidden_layers, vision.num_attention_heads) == (
+        1152, 27, 16)
+
+
+def test_vocabulary_and_merges_make_the_same_tokenizer(folder):
+    fast = Tokenizer.from_folder(folder)
+    (folder / 'tokenizer.json').unlink()
+    slow = Tokenizer.from_folder(folder)
+    text = ("<|im_start|>user\nWhat's it, [<REGION><REGION>]? It's 12.5 cm\t\n\n  wide; "
+            'na\u00efve \u2615 e\u0301<|im_end|>\n')
+    assert slow.encode(text) == fast.encode(text) and len(slow) == len(fast)
+    (folder / 'tokenizer_config.json').unlink()
+    assert Tokenizer.from_folder(folder).encode(text) == fast.encode(text)
+
+
+def test_a_checkpoint_without_a_usable_tokenizer_cannot_answer(folder):
+    (folder / 'tokenizer.json').write_text('{}')
+    assert 'tokenizer.json' in refusal(folder)
+    for name in ('tokenizer.json', 'vocab.json'):
+        (folder / name).unlink()
+    model = PixelReferLite.from_checkpoint(folder)
+    with pytest.raises(PixelReferError) as error:
+        LanguageModel(model)
+    assert error.value.code == 'CHECKPOINT'
+
+
+def test_what_is_saved_loads_again_with_sizes_of_its_own(tmp_path, small, golden):
+    small.save_checkpoint(tmp_path / 'small')
+    again = PixelReferLite.from_checkpoint(tmp_path / 'small')
+    assert again.config == small.config and same_weights(again, small)
+    golden.save_checkpoint(tmp_path / 'golden', dtype=torch.bfloat16)
+    again = PixelReferLite.from_checkpoint(tmp_path / 'golden')
+    assert same_weights(again, golden) and len(again.tokenizer) == len(golden.tokenizer)
+    assert LanguageModel(again).ends == LanguageModel(golden).ends
+
+
+def test_tokens_of_other_weights_policy_or_dtype_have_another_key(small, golden):
+    from pixelrefer_model.pixelrefer import EncodePolicy
+    keys = {RegionEncoder(golden).key, RegionEncoder(small).key,
+            RegionEncoder(golden, EncodePolicy.published()).key,
+            RegionEncoder(golden, EncodePolicy.robot(64)).key,
+            RegionEncoder(PixelReferLite.from_checkpoint(CHECKPOINT, dtype=torch.bfloat16)).key}
+    assert len(keys) == 5
+    assert RegionEncoder(PixelReferLite.from_checkpoint(CHECKPOINT)).key == RegionEncoder(golden).key
