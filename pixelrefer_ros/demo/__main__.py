@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo, in one command.
+
+    python -m pixelrefer_ros.demo              node, bag player and planner as three processes
+    python -m pixelrefer_ros.demo --lockstep   the same script in one process, without real time
+
+Exits 0 when at least 80 % of the answers are right and every mask holds, 1 when not, 2 when it
+could not run.
+"""
+
+import argparse
+import importlib.util
+import os
+import signal
+import sys
+from pathlib import Path
+
+from pixelrefer_ros.demo.report import Report
+from pixelrefer_ros.demo.robot import RobotError
+from pixelrefer_ros.demo.run import CAMERA, NO_RUN, options, play
+from pixelrefer_ros.demo.processes import Processes
+from pixelrefer_ros.demo.truth import Truth, TruthError
+
+#: Planner and node: the player begins when both watch.
+WATCHERS = 2
+INTERRUPTED = 130
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog='demo', description=__doc__.split('\n')[0])
+    options(parser)
+    parser.add_argument('--lockstep', action='store_true',
+                        help='every frame in turn, in one process, without ROS')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--domain', type=int, help='ROS_DOMAIN_ID (default: one of its own)')
+    return parser.parse_args(argv)
+
+
+def lockstep(args: argparse.Namespace, report: Report) -> int:
+    """The script over the engine in this process; see `play` for the exit status."""
+    # Here and not above: PyTorch takes seconds to import, and the live demo's parent needs none.
+    import torch
+
+    from pixelrefer_model.engine import PerceptionEngine
+    from pixelrefer_model.errors import PixelReferError
+    from pixelrefer_ros.demo.lockstep import LockstepRobot
+    torch.manual_seed(0)
+    try:
+        engine = PerceptionEngine.from_checkpoints(
+            args.tracker_model, args.refer_model, device=args.device)
+        robot = LockstepRobot(engine, args.bag, f'{CAMERA}/compressed')
+        return play(robot, Truth.load(args.bag), report, args.out)
+    except (RobotError, TruthError, PixelReferError) as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return NO_RUN
+
+
+def live(args: argparse.Namespace, report: Report) -> int:
+    """Start the three processes and give back the planner's exit status."""
+    for module in ('rclpy', 'pixelrefer'):
+        if importlib.util.find_spec(module) is None:
+            print(f'demo: the Python module {module} is not here; `./run demo` sets up all that '
+                  'is needed (or try --lockstep, which needs no ROS)', file=sys.stderr)
+            return NO_RUN
+    args.out.mkdir(parents=True, exist_ok=True)
+    domain = args.domain if args.domain is not None else 1 + os.getpid() % 101
+    log = args.out / 'node.log'
+    seconds = Truth.load(args.bag).seconds
+    report.fact('camera', f'{seconds:.0f} s recorded, played at its true rate on {CAMERA}')
+    report.fact('node', f'starting on ROS domain {domain}; its log is {log}')
+    common = ('--bag', args.bag, '--out', args.out)
+    with Processes({'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'},
+                   log) as processes:
+        processes.start(
+            'node', 'pixelrefer_ros.node', '--ros-args',
+            '-r', f'image:={CAMERA}', '-r', f'image/compressed:={CAMERA}/compressed',
+            '-p', 'image_transport:=compressed', '-p', 'autostart:=true',
+            '-p', f'device:={args.device}', '-p', f'tracker_model:={args.tracker_model}',
+            '-p', f'refer_model:={args.refer_model}')
+        processes.start('player', 'pixelrefer_ros.replay', args.bag, '--wait-for', WATCHERS)
+        processes.start('planner', 'pixelrefer_ros.demo.planner', *common, shown=True)
+        ended = processes.wait_for('planner', needed=('node',))
+        if ended is None:
+            print(f'demo: the node ended; the last of {log}:\n{tail(log)}', file=sys.stderr)
+            return NO_RUN
+        return ended
+
+
+def tail(path: Path, lines: int = 8) -> str:
+    """The last lines of a text file."""
+    return '\n'.join(path.read_text(errors='replace').splitlines()[-lines:])
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the demo; the exit status is in the module's docstring."""
+    args = parse(argv)
+    report = Report()
+    report.line('PixelRefer: objects in a camera stream, tracked, and asked about', '\033[1m')
+    # SIGTERM unwinds as Ctrl-C does, so that everything that was started is ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        return lockstep(args, report) if args.lockstep else live(args, report)
+    except TruthError as error:
+        print(f'demo: {error}', file=sys.stderr)
+        return NO_RUN
+    except KeyboardInterrupt:
+        print('\ndemo: interrupted', file=sys.stderr)
+        return INTERRUPTED
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A robot without real time: every frame of a bag in turn, in this process, without ROS.
+
+The engine is the node's own. The same bag and checkpoints give the same masks and answers.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rosbags.highlevel import AnyReader
+
+from pixelrefer_model.answer import Answer
+from pixelrefer_model.engine import PerceptionEngine
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.memory import Now, Span
+from pixelrefer_model.prompt import Prompt
+from pixelrefer_model.sam2 import Track
+from pixelrefer_ros.demo.robot import NS, Recording, Reply, RobotError, Sighting
+
+
+def bag_pictures(bag: Path, topic: str) -> Iterator[tuple[int, bytes]]:
+    """Header stamp (ns) and JPEG of every image of a compressed topic, in order."""
+    with AnyReader([bag]) as reader:
+        connections = [c for c in reader.connections if c.topic == topic]
+        for connection, _, raw in reader.messages(connections=connections):
+            message = reader.deserialize(raw, connection.msgtype)
+            stamp = message.header.stamp
+            yield stamp.sec * NS + stamp.nanosec, message.data.tobytes()
+
+
+class LockstepRobot:
+    """Implements Robot over a PerceptionEngine and the images of a bag."""
+
+    def __init__(self, engine: PerceptionEngine, bag: Path, topic: str) -> None:
+        self.engine = engine
+        self.recording = Recording()
+        self._pictures = bag_pictures(bag, topic)
+        self._frame: Frame | None = None
+        self._indices: dict[str, int] = {}
+        self._tracks: dict[str, Track] = {}
+
+    def look(self, stamp_ns: int) -> int:
+        while self._frame is None or self._frame.stamp_ns < stamp_ns:
+            if not self._step():
+                raise RobotError('the bag ended before the planner was done')
+        return self._frame.stamp_ns
+
+    def select(self, prompts: dict[str, Prompt], stamp_ns: int) -> None:
+        if self._frame is None or self._frame.stamp_ns != stamp_ns:
+            raise RobotError('in lockstep only the newest frame can be selected on')
+        for object_id, prompt in prompts.items():
+            self._indices[object_id] = len(self._indices) + 1
+            track = self._served(self.engine.track, object_id, prompt, self._frame)
+            self._tracks[object_id] = track
+        self._record()
+
+    def describe(self, object_ids: list[str], detail: str) -> list[Reply]:
+        answers = self._served(self.engine.describe, object_ids, detail)
+        return [_reply(detail, answer) for answer in answers]
+
+    def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
+            end_ns: int = 0) -> Reply:
+        window = Span(start_ns, end_ns) if end_ns else Now()
+        return _reply(question, self._served(self.engine.ask, question, object_ids, window))
+
+    def finish(self) -> None:
+        while self._step():
+            continue
+
+    def _served(self, request: object, *args: object) -> object:
+        try:
+            return request(*args)
+        except PixelReferError as error:
+            raise RobotError(str(error)) from error
+
+    def _step(self) -> bool:
+        stamp_ns, jpeg = next(self._pictures, (0, b''))
+        if not jpeg:
+            return False
+        bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
+        self._frame = Frame(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), stamp_ns)
+        self.recording.pictures[stamp_ns] = jpeg
+        self._tracks = {track.object_id: track for track in self.engine.process(self._frame)}
+        self._record()
+        return True
+
+    def _record(self) -> None:
+        """As the node publishes: where two masks overlap, the later object lies on top."""
+        stamp_ns = self._frame.stamp_ns
+        label = np.zeros(self._frame.image.shape[:2], np.uint16)
+        for track in self._tracks.values():
+            if track.mask is not None:
+                label[track.mask] = self._indices[track.object_id]
+        self.recording.labels[stamp_ns] = label
+        self.recording.objects[stamp_ns] = {
+            track.object_id: Sighting(self._indices[track.object_id], track.state.name,
+                                      float(track.score))
+            for track in self._tracks.values()}
+
+
+def _reply(question: str, answer: Answer) -> Reply:
+    return Reply(answer.object_ids, question, answer.text, answer.stamps_ns, answer.confidence)

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The planner's script: select three objects, ask, wait for things to happen, ask again.
+
+The same script runs against a live node and in lockstep. What it selects and when it asks comes
+from the truth that lies beside the bag; what it is told is held against that truth.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import cv2
+import numpy as np
+
+from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt
+from pixelrefer_ros.demo import grading
+from pixelrefer_ros.demo.grading import Verdict
+from pixelrefer_ros.demo.report import Report
+from pixelrefer_ros.demo.robot import NS, Reply, Robot
+from pixelrefer_ros.demo.truth import Truth
+
+#: Seconds after something happened before the planner asks about it, and between questions.
+SETTLE_S, PACE_S = 0.5, 0.5
+#: After an object is in sight again, so that it has been seen clearly.
+RETURN_S = 1.5
+
+Step = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question, the reply to it, the truth in words, and what was wrong with the reply."""
+
+    about: str
+    question: str
+    reply: Reply
+    truth: str
+    verdict: Verdict
+    at_ns: int
+
+
+class Planner:
+    """Runs the script on `robot`; `asked` holds every question and its verdict afterwards."""
+
+    def __init__(self, robot: Robot, truth: Truth, report: Report) -> None:
+        self.robot = robot
+        self.truth = truth
+        self.report = report
+        self.asked: list[Asked] = []
+        #: id -> index of the object in the truth. The ids say how each was selected.
+        self.objects = {'clicked': truth.cast.bystander, 'boxed': truth.cast.mover,
+                        'masked': truth.cast.hider}
+
+    @property
+    def right(self) -> int:
+        """How many answers were right."""
+        return sum(asked.verdict.right for asked in self.asked)
+
+    def run(self) -> None:
+        """The whole script, to the end of the bag. Raises RobotError when it cannot go on."""
+        for due_ns, step in sorted(self._steps(), key=lambda entry: entry[0]):
+            step(self.robot.look(due_ns))
+        self.robot.finish()
+
+    def _steps(self) -> list[tuple[int, Step]]:
+        """What to do from which stamp on. Questions are spread over time, as a person's are."""
+        cast = self.truth.cast
+        looks: list[Step] = [partial(self._category, name) for name in self.objects]
+        looks += [partial(self._detail, name) for name in self.objects]
+        looks.append(self._sides)
+        moves: list[Step] = [partial(self._motion, name) for name in self.objects]
+        again: list[Step] = [partial(self._category, 'masked'), partial(self._detail, 'masked'),
+                             self._sides]
+        return [
+            (cast.select_ns, self._select),
+            *self._paced(cast.select_ns + int(SETTLE_S * NS), 'What are they?', looks),
+            *self._paced(cast.moved_ns[1] + int(SETTLE_S * NS),
+                         f'What moved between {self._s(cast.moved_ns[0]):.1f} and '
+                         f'{self._s(cast.moved_ns[1]):.1f} s?', moves),
+            *self._paced(cast.hidden_ns[1] + int(RETURN_S * NS),
+                         f'masked was out of sight from {self._s(cast.hidden_ns[0]):.1f} to '
+                         f'{self._s(cast.hidden_ns[1]):.1f} s. Is it still known?', again)]
+
+    def _paced(self, first_ns: int, heading: str, steps: list[Step]) -> list[tuple[int, Step]]:
+        """A heading and then a step every PACE_S seconds."""
+        entries: list[tuple[int, Step]] = [(first_ns, lambda _: self.report.heading(heading))]
+        return entries + [(first_ns + int(k * PACE_S * NS), step) for k, step in enumerate(steps)]
+
+    # --- the steps, each given the stamp of the newest frame seen
+
+    def _select(self, stamp_ns: int) -> None:
+        prompts = {name: prompt_of(name, self.truth.mask(i, stamp_ns))
+                   for name, i in self.objects.items()}
+        self.report.heading(f'Select three objects on the frame at {self._s(stamp_ns):.1f} s')
+        for name, prompt in prompts.items():
+            self.report.fact(name, in_words(prompt))
+        self.robot.select(prompts, stamp_ns)
+
+    # --- the questions
+
+    def _category(self, name: str, stamp_ns: int) -> None:
+        [reply] = self.robot.describe([name], 'category')
+        truth = self.truth.scene(self.objects[name], reply.stamps_ns[-1]).category
+        self._judge(name, f'describe {name}: category', reply, truth,
+                    grading.judge_category(reply.text, truth), stamp_ns)
+
+    def _detail(self, name: str, stamp_ns: int) -> None:
+        [reply] = self.robot.describe([name], 'detailed')
+        truth = self.truth.scene(self.objects[name], reply.stamps_ns[-1])
+        self._judge(name, f'describe {name}: detailed', reply, truth.sentence,
+                    grading.judge_description(reply.text, truth), stamp_ns)
+
+    def _sides(self, stamp_ns: int) -> None:
+        """Left or right, of the pair whose answer is the least in doubt."""
+        first, second = self.truth.clearest_pair(self.objects, stamp_ns)
+        question = f'Is <object:{first}> to the left or to the right of <object:{second}>?'
+        reply = self.robot.ask(question, [first, second])
+        truth = self.truth.side(
+            self.objects[first], self.objects[second], reply.stamps_ns[-1])
+        self._judge(first, question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
+
+    def _motion(self, name: str, stamp_ns: int) -> None:
+        start_ns, end_ns = self.truth.cast.moved_ns
+        question = f'Which way does <object:{name}> move?'
+        reply = self.robot.ask(question, [name], start_ns, end_ns)
+        truth = self.truth.motion(
+            self.objects[name], reply.stamps_ns[0], reply.stamps_ns[-1])
+        self._judge(name, question, reply, truth, grading.judge_motion(reply.text, truth),
+                    stamp_ns)
+
+    def _judge(self, about: str, question: str, reply: Reply, truth: str, verdict: Verdict,
+               stamp_ns: int) -> None:
+        self.asked.append(Asked(about, question, reply, truth, verdict, stamp_ns))
+        self.report.answered(self._s(stamp_ns), question, reply.text, truth,
+                             [self._s(stamp) for stamp in reply.stamps_ns], verdict.wrong)
+
+    def _s(self, stamp_ns: int) -> float:
+        """Seconds since the first frame."""
+        return (stamp_ns - self.truth.stamps_ns[0]) / NS
+
+
+def prompt_of(name: str, mask: np.ndarray) -> Prompt:
+    """How a person would select the object of a bool [H, W] mask: by a click in its middle, a box
+    around it, or its mask."""
+    rows, columns = np.nonzero(mask)
+    if name == 'boxed':
+        return Box(float(columns.min()), float(rows.min()),
+                   float(columns.max() + 1), float(rows.max() + 1))
+    if name == 'masked':
+        return MaskPrompt(mask)
+    # A person clicks where the object is broadest, not on a rim and not into a hole.
+    inside = cv2.distanceTransform(np.pad(mask, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row, column = np.unravel_index(inside.argmax(), inside.shape)
+    return Click.at(column + 0.5, row + 0.5)
+
+
+def in_words(prompt: Prompt) -> str:
+    """A prompt for people."""
+    if isinstance(prompt, Click):
+        x, y = prompt.points[0]
+        return f'by a click at ({x:.0f}, {y:.0f})'
+    if isinstance(prompt, Box):
+        return (f'by a box from ({prompt.x0:.0f}, {prompt.y0:.0f}) '
+                f'to ({prompt.x1:.0f}, {prompt.y1:.0f})')
+    return f'by a mask of {int(prompt.mask.sum())} pixels'

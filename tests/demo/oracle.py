@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A small world of three discs, and a robot that knows the truth and may be told to get it wrong."""
+
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from pixelrefer_model.prompt import Prompt
+from pixelrefer_ros.demo.robot import NS, Recording, Reply, RobotError, Sighting
+from pixelrefer_ros.demo.truth import Cast, Truth
+
+START_NS, COUNT = 1_700_000_000 * NS, 160
+HIDER, MOVER, BYSTANDER = 0, 1, 2
+NAMES = {'masked': HIDER, 'boxed': MOVER, 'clicked': BYSTANDER}
+
+
+def stamp(seconds: float) -> int:
+    """The stamp of the frame at `seconds`."""
+    return START_NS + round(seconds * 10) * NS // 10
+
+
+def discs() -> Truth:
+    """16 s at 10 Hz: 0 is out of sight from 6 to 8 s, 1 goes right from 9 to 11 s, 2 stays."""
+    seg = np.zeros((COUNT, 120, 160), np.uint8)
+    world = np.zeros((COUNT, 3, 3))
+    share = np.ones((COUNT, 3))
+    rows, columns = np.mgrid[:120, :160]
+    for k in range(COUNT):
+        at = k / 10
+        shift = 30 * min(max((at - 9) / 2, 0), 1)
+        for i, (x, y) in enumerate(((30, 60), (70 + shift, 30), (130, 90))):
+            world[k, i] = (x / 100, y / 100, 0)
+            seg[k][np.hypot(columns - x, rows - y) < 14] = i + 1
+        if 6 <= at <= 8:
+            seg[k][seg[k] == HIDER + 1] = 0
+            share[k, HIDER] = 0
+    words = [{'category': category, 'colour': colour, 'pattern': 'plain', 'size': 'small'}
+             for category, colour in (('mug', 'red'), ('ball', 'green'), ('book', 'blue'))]
+    return Truth(
+        stamps_ns=np.array([stamp(k / 10) for k in range(COUNT)]), seg=seg, share=share,
+        world=world, level=np.tile(np.eye(3)[:2], (COUNT, 1, 1)),
+        support=np.full((COUNT, 3), -1), inside=np.zeros((COUNT, 3), bool), words=words,
+        cast=Cast(HIDER, MOVER, BYSTANDER, stamp(1), (stamp(6), stamp(8)), (stamp(9), stamp(11))),
+        rate_hz=10.0, still_m=0.01)
+
+
+@dataclass
+class OracleRobot:
+    """Implements Robot from the truth. lies: how many of its first answers are wrong. swapped:
+    from this second on, two ids carry one another's masks. blind: the masks of this id are empty
+    from the second given on."""
+
+    truth: Truth
+    lies: int = 0
+    swapped: float = np.inf
+    blind: dict[str, float] = field(default_factory=dict)
+    recording: Recording = field(default_factory=Recording)
+    asked: list[str] = field(default_factory=list)
+    prompts: dict[str, Prompt] = field(default_factory=dict)
+    _row: int = -1
+
+    def look(self, stamp_ns: int) -> int:
+        while self._row < 0 or self.truth.stamps_ns[self._row] < stamp_ns:
+            if self._row + 1 == COUNT:
+                raise RobotError('the film is over')
+            self._row += 1
+            self._show()
+        return int(self.truth.stamps_ns[self._row])
+
+    def select(self, prompts: dict[str, Prompt], stamp_ns: int) -> None:
+        self.prompts = prompts
+        self._show()
+
+    def describe(self, object_ids: list[str], detail: str) -> list[Reply]:
+        now = int(self.truth.stamps_ns[self._row])
+        scene = self.truth.scene(NAMES[object_ids[0]], now)
+        text = scene.category if detail == 'category' else (
+            f'A {scene.size} {scene.pattern} {scene.colour} {scene.category} {scene.support}, '
+            f"at the {' '.join(scene.sentence.split(', ')[-1].split())} of the image.")
+        return [self._reply(object_ids, text, [now])]
+
+    def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
+            end_ns: int = 0) -> Reply:
+        now = int(self.truth.stamps_ns[self._row])
+        i, *others = (NAMES[name] for name in object_ids)
+        if end_ns:
+            return self._reply(object_ids, self.truth.motion(i, start_ns, end_ns),
+                               [start_ns, end_ns])
+        return self._reply(object_ids, self.truth.side(i, others[0], now), [now])
+
+    def finish(self) -> None:
+        while self._row + 1 < COUNT:
+            self._row += 1
+            self._show()
+
+    def _reply(self, object_ids: list[str], text: str, stamps_ns: list[int]) -> Reply:
+        self.asked.append(text)
+        if len(self.asked) <= self.lies:
+            text = 'a thing'
+        return Reply(object_ids, '', text, stamps_ns, 1.0)
+
+    def _show(self) -> None:
+        now = int(self.truth.stamps_ns[self._row])
+        at = self._row / 10
+        self.recording.pictures[now] = cv2.imencode(
+            '.jpg', np.repeat(self.truth.seg[self._row][..., None] * 60, 3, axis=2))[1].tobytes()
+        label = np.zeros(self.truth.seg.shape[1:], np.uint16)
+        sightings = {}
+        for name in self.prompts:
+            i = NAMES[name]
+            if at >= self.swapped and i in (HIDER, MOVER):
+                i = HIDER + MOVER - i
+            if at < self.blind.get(name, np.inf):
+                label[self.truth.mask(i, now)] = NAMES[name] + 1
+            sightings[name] = Sighting(NAMES[name] + 1, 'TRACKED', 1.0)
+        self.recording.labels[now], self.recording.objects[now] = label, sightings
