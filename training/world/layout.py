@@ -105,17 +105,22 @@ class Words:
         return self._one(category, size, carries=carries)
 
     def _rider(self, carrier: Draft) -> Draft | None:
-        choices, form = RIDERS[carrier.category], carrier.form
-        for _ in range(12):
-            rider = self._one(str(self.rng.choice(choices)), rides=True)
-            # A ball stays only where an edge holds it.
-            rolls = rider.category == 'ball' and carrier.category in ('book', 'box') \
-                and form.carries == 'on'
-            low = form.carries == 'in' and rider.form.height * rider.scale \
-                < .6 * form.height * carrier.scale
-            if not rolls and not low and rider.radius < form.room * carrier.scale * .97:
-                return rider
+        """Something that may stand there, the kinds as evenly as their sizes allow."""
+        for category in self.rng.permutation(RIDERS[carrier.category]):
+            for attempt in range(6):
+                rider = self._one(str(category), None if attempt < 3 else 'small', rides=True)
+                if self._may_ride(rider, carrier):
+                    return rider
         return None
+
+    @staticmethod
+    def _may_ride(rider: Draft, carrier: Draft) -> bool:
+        form = carrier.form
+        inside = form.carries == 'in'
+        # A ball stays only where an edge holds it, and what lies deep inside is not seen.
+        rolls = rider.category == 'ball' and not inside and carrier.category in ('book', 'box')
+        low = inside and rider.form.height * rider.scale < .6 * form.height * carrier.scale
+        return not rolls and not low and rider.radius < form.room * carrier.scale * .97
 
     def _twin(self, drafts: list[Draft]) -> bool:
         """Make one free object a copy of another but for one attribute."""
@@ -154,7 +159,7 @@ class Places:
     `spots` holds (x, y, radius) of what already stands there.
     """
 
-    HIDING, CUTTING, TRIES = .30, .13, 50
+    HIDING, CUTTING, TRIES = .19, .02, 50
 
     def __init__(self, rng: np.random.Generator, contract: Contract, camera: CameraPath,
                  seconds: float) -> None:
@@ -194,7 +199,7 @@ class Places:
                  rng.uniform(30, width - 30))[side]
             v = rng.uniform(100, 215) if side < 2 else rng.uniform(height - 12, height + 2)
             return self.ground(u, v, int(rng.integers(4)))
-        return self.ground(rng.uniform(34, width - 34), rng.uniform(62, height - 34))
+        return self.ground(rng.uniform(54, width - 54), rng.uniform(64, height - 52))
 
     def area(self, outline: np.ndarray, place: np.ndarray) -> tuple[float, float]:
         """Least and greatest outline area in pixels over the sampled poses."""

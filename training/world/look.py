@@ -78,7 +78,7 @@ def sample_look(rng: np.random.Generator, places: Places) -> Look:
                 colours.append(tuple(map(float, colour)))
             break
     warm = rng.uniform(-.06, .08)
-    level = rng.uniform(.42, .68)
+    level = rng.uniform(.40, .60)
     side, height = rng.uniform(0, 2 * np.pi), rng.uniform(.9, 1.9)
     hue = rng.uniform(.38, .86, 3) * .45 + rng.uniform(.35, .5)
     return Look(
@@ -88,6 +88,6 @@ def sample_look(rng: np.random.Generator, places: Places) -> Look:
         floor=int(rng.integers(FLOORS)), wall=tuple(map(float, hue)),
         light=(level * (1 + warm), level, level * (1 - warm)),
         light_dir=(float(np.cos(side)), float(np.sin(side)), -float(height)),
-        ambient=float(rng.uniform(.26, .40)), clutter=tuple(geoms), clutter_rgb=tuple(colours),
+        ambient=float(rng.uniform(.24, .36)), clutter=tuple(geoms), clutter_rgb=tuple(colours),
         board_rgb=tuple(map(float, np.array(((.72, .58, .40), (.45, .47, .50), (.83, .82, .78))[
             int(rng.integers(3))]) * rng.uniform(.85, 1.05))))

@@ -18,11 +18,8 @@ MATTE, GLOSS, METAL = 'matte', 'gloss', 'metal'
 
 
 def _slot(name: str, count: int) -> str:
-    # Geoms are compiled off their body's frame and turned, otherwise MuJoCo remembers that they
-    # coincide with it and ignores the places that are filled in later.
-    geoms = ''.join(f'<geom name="{name}-{k}" type="box" size=".01 .02 .03" group="{UNSEEN}" '
-                    f'pos="{.1 + k} .2 .3" euler="20 30 {40 + k}" material="{MATTE}"/>'
-                    for k in range(count))
+    geoms = ''.join(f'<geom name="{name}-{k}" type="box" size=".01 .01 .01" group="{UNSEEN}" '
+                    f'material="{MATTE}"/>' for k in range(count))
     return f'<body name="{name}" mocap="true" pos="0 0 0">{geoms}</body>'
 
 
@@ -49,7 +46,7 @@ def _room() -> str:
     return f'''
       <geom name="floor" type="plane" size="3 3 .1" pos="0 0 -.74" material="floor0"/>
       <geom name="top" type="plane" size="{x} {y} .1" pos="0 0 0" material="table0"/>
-      <geom name="slab" type="box" size="{x} {y} .018" pos="0 0 -.0185" material="matte"/>
+      <geom name="slab" type="box" size="{x} {y} .018" pos="0 0 -.022" material="matte"/>
       {legs}{walls}{base}{decor}'''
 
 
@@ -97,6 +94,9 @@ def build_model(contract: Contract, samples: int, shadows: int) -> mujoco.MjMode
       </worldbody>
     </mujoco>'''
     model = mujoco.MjModel.from_xml_string(xml)
+    # Compiled at their body's origin, geoms are marked as lying there for good; forget that, or
+    # the places filled in later are ignored.
+    model.geom_sameframe[:] = mujoco.mjtSameFrame.mjSAMEFRAME_NONE
     pictures = dict(cubes)
     pictures.update({f'table{k}': picture for k, picture in enumerate(tables)})
     pictures.update({f'floor{k}': picture for k, picture in enumerate(floors)})

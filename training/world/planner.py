@@ -14,7 +14,8 @@ from training.world.look import sample_look
 from training.world.scene import ObjectSpec, ScenePlan
 
 KINDS = ('calm', 'events', 'motion')
-DIRECTIONS = ('left', 'right', 'closer', 'away')
+# Coming closer has the least room in the view, so it is tried most often.
+DIRECTIONS, CHANCES = ('left', 'right', 'closer', 'away'), (.2, .2, .42, .18)
 SALT = 0x5CE7E
 
 
@@ -71,9 +72,10 @@ class Happenings:
         rng = self.rng
         if kind == 'motion':
             for index in rng.permutation(len(self.specs)):
-                if rng.random() < .5:
+                # Over one half, since not every move that is wanted finds its room.
+                if rng.random() < .80:
                     self._travel(int(index), 'lift' if rng.random() < .3 else 'push',
-                                 str(rng.choice(DIRECTIONS)))
+                                 str(rng.choice(DIRECTIONS, p=CHANCES)))
         elif kind == 'events':
             wanted = max(1, round(self.seconds / 4 * rng.uniform(.7, 1.8)))
             for _ in range(wanted * 4):
@@ -81,11 +83,11 @@ class Happenings:
                     break
                 index = int(rng.integers(len(self.specs)))
                 what = rng.random()
-                if what < .34:
-                    self._travel(index, 'push', str(rng.choice(DIRECTIONS)))
-                elif what < .60:
-                    self._travel(index, 'lift', str(rng.choice(DIRECTIONS)))
-                elif what < .76:
+                if what < .27:
+                    self._travel(index, 'push', str(rng.choice(DIRECTIONS, p=CHANCES)))
+                elif what < .48:
+                    self._travel(index, 'lift', str(rng.choice(DIRECTIONS, p=CHANCES)))
+                elif what < .66:
                     self._leave(index)
                 else:
                     self.cover(index)
@@ -124,7 +126,7 @@ class Happenings:
         axis = {'left': -right, 'right': right, 'closer': -forward, 'away': forward}[way]
         other = forward if way in ('left', 'right') else right
         low, high = self.contract.events['travel']
-        for _ in range(14):
+        for _ in range(24):
             heading = axis + other * np.tan(np.radians(rng.uniform(-11, 11)))
             step = heading / np.linalg.norm(heading) * rng.uniform(low, high)
             end = start + step
@@ -210,6 +212,9 @@ class Happenings:
             lasts = float(rng.uniform(low, min(high, self.seconds - 1.5)))
             start = float(rng.uniform(.7, self.seconds - .7 - lasts))
             span = (start, start + lasts)
+        # There is one board.
+        if any(span[0] < other.t1 + 1.6 and other.t0 < span[1] + 1.6 for other in self.covers):
+            return False
         spec = self.specs[index]
         points = spec.outline + spec.rest
         centre = points.mean(0)
