@@ -4,7 +4,7 @@
 The engine is the node's own. The same bag and checkpoints give the same masks and answers.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -53,28 +53,30 @@ class LockstepRobot:
             raise RobotError('in lockstep only the newest frame can be selected on')
         for object_id, prompt in prompts.items():
             self._indices[object_id] = len(self._indices) + 1
-            track = self._served(self.engine.track, object_id, prompt, self._frame)
-            self._tracks[object_id] = track
+            try:
+                self._tracks[object_id] = self.engine.track(object_id, prompt, self._frame)
+            except PixelReferError as error:
+                raise RobotError(str(error)) from error
         self._record()
 
     def describe(self, object_ids: list[str], detail: str) -> list[Reply]:
-        answers = self._served(self.engine.describe, object_ids, detail)
-        return [_reply(detail, answer) for answer in answers]
+        return [self._reply(lambda i=i: self.engine.describe([i], detail)[0]) for i in object_ids]
 
     def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
             end_ns: int = 0) -> Reply:
         window = Span(start_ns, end_ns) if end_ns else Now()
-        return _reply(question, self._served(self.engine.ask, question, object_ids, window))
+        return self._reply(lambda: self.engine.ask(question, object_ids, window))
 
     def finish(self) -> None:
         while self._step():
             continue
 
-    def _served(self, request: object, *args: object) -> object:
+    def _reply(self, request: Callable[[], Answer]) -> Reply:
         try:
-            return request(*args)
+            answer = request()
         except PixelReferError as error:
-            raise RobotError(str(error)) from error
+            return Reply('', [], error=str(error))
+        return Reply(answer.text, answer.stamps_ns)
 
     def _step(self) -> bool:
         stamp_ns, jpeg = next(self._pictures, (0, b''))
@@ -100,6 +102,3 @@ class LockstepRobot:
                                       float(track.score))
             for track in self._tracks.values()}
 
-
-def _reply(question: str, answer: Answer) -> Reply:
-    return Reply(answer.object_ids, question, answer.text, answer.stamps_ns, answer.confidence)

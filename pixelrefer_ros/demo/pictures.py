@@ -90,10 +90,10 @@ def with_caption(image: Image.Image, asked: Asked | None) -> Image.Image:
     pen.text((18, top + 10), fitted(pen, asked.question, ImageFont.load_default(14),
                                     canvas.width - 30), FAINT, ImageFont.load_default(14))
     font = ImageFont.load_default(18)
-    lines = wrapped(pen, asked.reply.text, font, canvas.width - 60)
+    lines = wrapped(pen, asked.reply.text or '(no answer)', font, canvas.width - 60)
     if len(lines) > 1:
         font = ImageFont.load_default(15)
-        lines = wrapped(pen, asked.reply.text, font, canvas.width - 60)[:2]
+        lines = wrapped(pen, asked.reply.text or '(no answer)', font, canvas.width - 60)[:2]
     step = 24 if len(lines) == 1 else 18
     mark(pen, 18, top + 33, asked.verdict.right)
     for k, line in enumerate(lines):
@@ -207,4 +207,4 @@ def chosen(drawn: Drawn) -> list[Asked]:
 
 def _shows(asked: Asked) -> int:
     """The frame that an answer is about: the newest that it rests on."""
-    return asked.reply.stamps_ns[-1]
+    return asked.reply.stamps_ns[-1] if asked.reply.stamps_ns else asked.at_ns

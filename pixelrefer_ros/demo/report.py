@@ -45,15 +45,14 @@ class Report:
                  rests_on: Sequence[float], wrong: Sequence[str]) -> None:
         """A question with the frames its answer rests on (s), the answer, the truth, a verdict."""
         mark, style = (CROSS, _RED) if wrong else (TICK, _GREEN)
-        frames = ', '.join(f'{at:.1f}' for at in rests_on)
+        frames = ', '.join(f'{at:.1f}' for at in rests_on) or '-'
         self.line(f'  {mark} {at_s:4.1f} s  {question}', style)
-        detail = f' (wrong: {", ".join(wrong)})' if wrong and len(answer) > _SHORT else ''
-        seen = f'frame {frames} s' if len(rests_on) == 1 else f'frames {frames} s'
-        said = answer or '(nothing)'
-        if len(said) <= _SHORT:
-            self.line(f'            {said:<{_SHORT}}  truth: {truth:<{_TRUTH}}  {seen}')
+        detail = f' (wrong: {", ".join(wrong)})' if len(wrong) else ''
+        seen = f'frame {frames} s' if len(rests_on) < 2 else f'frames {frames} s'
+        if len(answer) <= _SHORT and len(truth) <= _TRUTH:
+            self.line(f'            {answer:<{_SHORT}}  truth: {truth:<{_TRUTH}}  {seen}')
         else:
-            self._wrapped('            ', said + detail)
+            self._wrapped('            ', answer + detail)
             self._wrapped('            truth: ', f'{truth} · {seen}')
 
     def _wrapped(self, head: str, text: str) -> None:

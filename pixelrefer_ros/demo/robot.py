@@ -13,20 +13,19 @@ NS = 1_000_000_000
 
 
 class RobotError(Exception):
-    """The robot cannot go on: no frames come, no reply comes, or a reply is an error."""
+    """The robot cannot go on: no frames come, no reply comes, or an object cannot be selected."""
 
 
 @dataclass(frozen=True)
 class Reply:
     """An answer, with the stamps (ns) of the frames that it rests on. latency_s: from the request
-    to the reply as the planner saw it; None where time is not real."""
+    to the reply as the planner saw it; None where time is not real. error: why there is no
+    answer, '' when there is one."""
 
-    object_ids: list[str]
-    question: str
     text: str
     stamps_ns: list[int]
-    confidence: float
     latency_s: float | None = None
+    error: str = ''
 
 
 @dataclass(frozen=True)
@@ -78,11 +77,11 @@ class Robot(Protocol):
         """Have objects tracked: id -> prompt, in pixels of the frame of that stamp."""
 
     def describe(self, object_ids: list[str], detail: str) -> list[Reply]:
-        """Describe objects as they are now, one reply each."""
+        """Describe objects as they are now, one reply each. A refusal is a reply with an error."""
 
     def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
             end_ns: int = 0) -> Reply:
-        """Ask about objects: now, or over the window from start_ns to end_ns."""
+        """Ask about objects: now, or over the window from start_ns to end_ns. As `describe`."""
 
     def finish(self) -> None:
         """Wait for the last frame to be tracked."""

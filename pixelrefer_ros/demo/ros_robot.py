@@ -1,7 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """A robot over ROS 2: the planner's own process, with a perception node somewhere on the wire."""
 
-import statistics
 import threading
 import time
 from collections.abc import Callable
@@ -133,24 +132,30 @@ class RosRobot:
         return max(self.recording.pictures)
 
     def select(self, prompts: dict[str, Prompt], stamp_ns: int) -> None:
-        request = AddObjects.Request(
+        response = self._call(self._add, AddObjects.Request(
             stamp=to_stamp(stamp_ns),
-            prompts=[to_message(name, prompt) for name, prompt in prompts.items()])
-        self._served(self._add, request)
+            prompts=[to_message(name, prompt) for name, prompt in prompts.items()]))
+        if response.error_code != ErrorCode.OK:
+            raise RobotError(f'add_objects: {response.error_msg}')
 
     def describe(self, object_ids: list[str], detail: str) -> list[Reply]:
         started = time.monotonic()
-        response = self._served(self._describe, Describe.Request(ids=object_ids, detail=detail))
+        response = self._call(self._describe, Describe.Request(ids=object_ids, detail=detail))
         seconds = time.monotonic() - started
+        if len(response.answers) != len(object_ids):
+            return [Reply('', [], seconds, response.error_msg) for _ in object_ids]
         return [to_reply(answer, seconds) for answer in response.answers]
 
     def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
             end_ns: int = 0) -> Reply:
         window = TimeWindow(start=to_stamp(start_ns), end=to_stamp(end_ns))
         started = time.monotonic()
-        response = self._served(
+        response = self._call(
             self._ask, Ask.Request(question=question, ids=object_ids, window=window))
-        return to_reply(response.answer, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        if response.error_code != ErrorCode.OK:
+            return Reply('', [], seconds, response.error_msg)
+        return to_reply(response.answer, seconds)
 
     def finish(self) -> None:
         """To the end of the camera: until no new frame has come for a while, and the node has
@@ -185,13 +190,6 @@ class RosRobot:
                                  f'{client.srv_name} did not reply in {REPLY_S:.0f} s')
         return future.result()
 
-    def _served(self, client: Any, request: Any) -> Any:
-        response = self._call(client, request)
-        if response.error_code != ErrorCode.OK:
-            raise RobotError(
-                f'{client.srv_name}: error {response.error_code}: {response.error_msg}')
-        return response
-
 
 def to_ns(stamp: Time) -> int:
     """Nanoseconds of a stamp."""
@@ -220,10 +218,5 @@ def to_message(name: str, prompt: Prompt) -> PromptMessage:
 
 def to_reply(answer: Answer, seconds: float) -> Reply:
     """An answer as it came over the wire, `seconds` after the request."""
-    return Reply(list(answer.object_ids), answer.question, answer.text,
-                 [to_ns(stamp) for stamp in answer.stamps], float(answer.confidence), seconds)
-
-
-def median_ms(seconds: list[float]) -> float:
-    """Median in milliseconds."""
-    return statistics.median(seconds) * 1e3
+    return Reply(answer.text, [to_ns(stamp) for stamp in answer.stamps], seconds,
+                 answer.error_msg)

@@ -29,9 +29,9 @@ Step = Callable[[int], None]
 
 @dataclass(frozen=True)
 class Asked:
-    """A question, the reply to it, the truth in words, and what was wrong with the reply."""
+    """A question, the reply to it, the truth in words, what was wrong with the reply, and the
+    newest frame seen when it was asked."""
 
-    about: str
     question: str
     reply: Reply
     truth: str
@@ -96,18 +96,18 @@ class Planner:
             self.report.fact(name, in_words(prompt))
         self.robot.select(prompts, stamp_ns)
 
-    # --- the questions
+    # --- the questions; each is judged by what was true in the newest frame that it rests on
 
     def _category(self, name: str, stamp_ns: int) -> None:
         [reply] = self.robot.describe([name], 'category')
-        truth = self.truth.scene(self.objects[name], reply.stamps_ns[-1]).category
-        self._judge(name, f'describe {name}: category', reply, truth,
+        truth = self.truth.scene(self.objects[name], _newest(reply, stamp_ns)).category
+        self._judge(f'describe {name}: category', reply, truth,
                     grading.judge_category(reply.text, truth), stamp_ns)
 
     def _detail(self, name: str, stamp_ns: int) -> None:
         [reply] = self.robot.describe([name], 'detailed')
-        truth = self.truth.scene(self.objects[name], reply.stamps_ns[-1])
-        self._judge(name, f'describe {name}: detailed', reply, truth.sentence,
+        truth = self.truth.scene(self.objects[name], _newest(reply, stamp_ns))
+        self._judge(f'describe {name}: detailed', reply, truth.sentence,
                     grading.judge_description(reply.text, truth), stamp_ns)
 
     def _sides(self, stamp_ns: int) -> None:
@@ -116,27 +116,32 @@ class Planner:
         question = f'Is <object:{first}> to the left or to the right of <object:{second}>?'
         reply = self.robot.ask(question, [first, second])
         truth = self.truth.side(
-            self.objects[first], self.objects[second], reply.stamps_ns[-1])
-        self._judge(first, question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
+            self.objects[first], self.objects[second], _newest(reply, stamp_ns))
+        self._judge(question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
 
     def _motion(self, name: str, stamp_ns: int) -> None:
         start_ns, end_ns = self.truth.cast.moved_ns
         question = f'Which way does <object:{name}> move?'
         reply = self.robot.ask(question, [name], start_ns, end_ns)
-        truth = self.truth.motion(
-            self.objects[name], reply.stamps_ns[0], reply.stamps_ns[-1])
-        self._judge(name, question, reply, truth, grading.judge_motion(reply.text, truth),
-                    stamp_ns)
+        stamps_ns = reply.stamps_ns or [start_ns, end_ns]
+        truth = self.truth.motion(self.objects[name], stamps_ns[0], stamps_ns[-1])
+        self._judge(question, reply, truth, grading.judge_motion(reply.text, truth), stamp_ns)
 
-    def _judge(self, about: str, question: str, reply: Reply, truth: str, verdict: Verdict,
+    def _judge(self, question: str, reply: Reply, truth: str, verdict: Verdict,
                stamp_ns: int) -> None:
-        self.asked.append(Asked(about, question, reply, truth, verdict, stamp_ns))
-        self.report.answered(self._s(stamp_ns), question, reply.text, truth,
-                             [self._s(stamp) for stamp in reply.stamps_ns], verdict.wrong)
+        self.asked.append(Asked(question, reply, truth, verdict, stamp_ns))
+        self.report.answered(
+            self._s(stamp_ns), question, reply.text or f'({reply.error or "no words"})', truth,
+            [self._s(stamp) for stamp in reply.stamps_ns], verdict.wrong)
 
     def _s(self, stamp_ns: int) -> float:
         """Seconds since the first frame."""
         return (stamp_ns - self.truth.stamps_ns[0]) / NS
+
+
+def _newest(reply: Reply, stamp_ns: int) -> int:
+    """The newest frame that a reply rests on; of one that rests on none, the newest seen."""
+    return reply.stamps_ns[-1] if reply.stamps_ns else stamp_ns
 
 
 def prompt_of(name: str, mask: np.ndarray) -> Prompt:

@@ -78,27 +78,26 @@ class OracleRobot:
         text = scene.category if detail == 'category' else (
             f'A {scene.size} {scene.pattern} {scene.colour} {scene.category} {scene.support}, '
             f"at the {' '.join(scene.sentence.split(', ')[-1].split())} of the image.")
-        return [self._reply(object_ids, text, [now])]
+        return [self._reply(text, [now])]
 
     def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
             end_ns: int = 0) -> Reply:
         now = int(self.truth.stamps_ns[self._row])
         i, *others = (NAMES[name] for name in object_ids)
         if end_ns:
-            return self._reply(object_ids, self.truth.motion(i, start_ns, end_ns),
-                               [start_ns, end_ns])
-        return self._reply(object_ids, self.truth.side(i, others[0], now), [now])
+            return self._reply(self.truth.motion(i, start_ns, end_ns), [start_ns, end_ns])
+        return self._reply(self.truth.side(i, others[0], now), [now])
 
     def finish(self) -> None:
         while self._row + 1 < COUNT:
             self._row += 1
             self._show()
 
-    def _reply(self, object_ids: list[str], text: str, stamps_ns: list[int]) -> Reply:
+    def _reply(self, text: str, stamps_ns: list[int]) -> Reply:
         self.asked.append(text)
         if len(self.asked) <= self.lies:
             text = 'a thing'
-        return Reply(object_ids, '', text, stamps_ns, 1.0)
+        return Reply(text, stamps_ns)
 
     def _show(self) -> None:
         now = int(self.truth.stamps_ns[self._row])
