@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of a PixelRefer-Lite checkpoint, read from the flat config.json that it is released with."""
+"""Sizes of a PixelRefer-Lite checkpoint, read from the flat config.json it is released with."""
 
 import json
 from collections.abc import Mapping
@@ -155,7 +155,8 @@ class PixelReferConfig:
         hidden = shapes.get(tower + 'encoder.layers.0.mlp.fc1.weight', ())
         if len(hidden) == 2:
             vision['intermediate_size'] = hidden[0]
-        depth = {name.split('.')[5] for name in shapes if name.startswith(tower + 'encoder.layers.')}
+        layers = tower + 'encoder.layers.'
+        depth = {name[len(layers):].split('.')[0] for name in shapes if name.startswith(layers)}
         if depth:
             vision['num_hidden_layers'] = len(depth)
         embedding = shapes.get('model.embed_tokens.weight', ())

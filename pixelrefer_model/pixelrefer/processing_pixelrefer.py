@@ -89,8 +89,8 @@ class RegionImages:
     """The images of a call before budget and patching: crops, unique globals, unique locals.
 
     global_of, local_of: per region the position in `globals_` and `locals_`. sizes: per region
-    (H, W) of its source image. missed: per region, the resized mask
-    has no cell (the policy's fallback may have found some).
+    (H, W) of its source image. missed: per region, the resized mask has no cell (the policy's
+    fallback may have found some).
     """
 
     crops: list[RegionCrop]

@@ -177,6 +177,19 @@ def test_defaults_are_those_of_the_released_models(folder):
         1152, 27, 16)
 
 
+def test_the_released_sizes_have_the_released_number_of_tensors_and_parameters():
+    with torch.device('meta'):
+        model = PixelReferLite(PixelReferConfig())
+    sizes = {name: weight.numel() for name, weight in model.named_parameters()}
+    vision = {n: s for n, s in sizes.items() if '.vision_encoder.' in n}
+    region = {n: s for n, s in sizes.items() if '.region_encoder.' in n}
+    # Two of the region encoder's 20 released tensors are dead.
+    assert (len(vision), len(region), len(sizes)) == (436, 18, 436 + 18 + 338)
+    assert sum(vision.values()) == pytest.approx(412.1e6, rel=1e-3)
+    assert sum(region.values()) == pytest.approx(14.77e6, rel=1e-3)
+    assert sum(sizes.values()) == pytest.approx(1.974e9 - 4.13e6, rel=1e-3)
+
+
 def test_vocabulary_and_merges_make_the_same_tokenizer(folder):
     fast = Tokenizer.from_folder(folder)
     (folder / 'tokenizer.json').unlink()
@@ -216,4 +229,5 @@ def test_tokens_of_other_weights_policy_or_dtype_have_another_key(small, golden)
             RegionEncoder(golden, EncodePolicy.robot(64)).key,
             RegionEncoder(PixelReferLite.from_checkpoint(CHECKPOINT, dtype=torch.bfloat16)).key}
     assert len(keys) == 5
-    assert RegionEncoder(PixelReferLite.from_checkpoint(CHECKPOINT)).key == RegionEncoder(golden).key
+    again = PixelReferLite.from_checkpoint(CHECKPOINT)
+    assert RegionEncoder(again).key == RegionEncoder(golden).key

@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from pixelrefer_model.pixelrefer import (
-    EncodePolicy, EvenlySpaced, RegionEncoder, SeededPermutation, collate, prepare_regions)
+    EncodePolicy, EvenlySpaced, PixelReferLite, RegionEncoder, SeededPermutation, collate,
+    prepare_regions)
 from pixelrefer_model.pixelrefer.processing_pixelrefer import (
     cell_coordinates, pack_regions, region_images)
-from pixelrefer_support import boxed, outline
+from pixelrefer_support import CHECKPOINT, boxed, outline
 
 MASKS = [boxed(20, 30, 30, 25), boxed(5, 5, 4, 3), boxed(60, 20, 90, 95), boxed(100, 2, 2, 80),
          boxed(150, 110, 10, 10)]
@@ -172,7 +173,6 @@ def test_the_same_call_gives_the_same_tokens(small, picture):
 
 
 def test_every_weight_that_makes_tokens_gets_a_gradient(small_config, picture):
-    from pixelrefer_model.pixelrefer import PixelReferLite
     model = PixelReferLite.from_config(small_config)
     call = prepare_regions([picture], MASKS, [0] * 5, small_config, EncodePolicy.robot())
     model.region_tokens(collate([call])).square().mean().backward()
@@ -191,6 +191,15 @@ def test_a_mask_that_selects_no_cell_falls_back_to_the_cells_it_touches(small, p
     solid = RegionEncoder(small).encode_regions([picture], [boxed(30, 20, 9, 8)], [0])
     assert solid.missed.tolist() == [False]
     assert not torch.allclose(published.tokens, robot.tokens, atol=1e-2)
+
+
+def test_bfloat16_tokens_stay_near_float32(picture):
+    exact, rough = (
+        RegionEncoder(PixelReferLite.from_checkpoint(CHECKPOINT, dtype=dtype)).encode(
+            picture, np.stack(MASKS)) for dtype in (torch.float32, torch.bfloat16))
+    assert rough.dtype == torch.bfloat16 and rough.device.type == 'cpu'
+    error = (rough.float() - exact).square().mean().sqrt() / exact.square().mean().sqrt()
+    assert error < 0.05
 
 
 def test_first_centroids_are_drawn_as_torch_draws_them():

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decoding: events, ends, cancels, batches, characters; all of it greedy and repeatable."""
+
+import itertools
+
+import pytest
+import torch
+
+from language_support import CHECKPOINT, observed
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language import LanguageModel, collect, compose
+from pixelrefer_model.language.chat import RenderedPrompt
+from pixelrefer_model.pixelrefer import PixelReferLite
+
+
+@pytest.fixture(scope='module')
+def model():
+    return PixelReferLite.from_checkpoint(CHECKPOINT)
+
+
+@pytest.fixture(scope='module')
+def language(model):
+    return LanguageModel(model)
+
+
+@pytest.fixture(scope='module')
+def prompts():
+    return [
+        compose('What is <object1>?', [observed('a', seed=5)]),
+        compose('Which is taller?', [observed('a', seed=2), observed('b', seed=3)]),
+        compose('What moved?', [observed('a', 3, [0, 0.5, 1], seed=4)])]
+
+
+@pytest.fixture
+def script(language, monkeypatch):
+    """Let the model say given ids: every row the same."""
+    def say(ids):
+        coming = iter(ids)
+
+        def choose(state, seen):
+            token = next(coming)
+            return [token] * len(state.rows), [0.5] * len(state.rows)
+        monkeypatch.setattr(language, 'choose', choose)
+    return say
+
+
+def counted(language, monkeypatch):
+    """Count the forward passes."""
+    calls = []
+    for name in ('prefill', 'decode'):
+        method = getattr(language, name)
+        monkeypatch.setattr(language, name, lambda *a, n=name, m=method: (calls.append(n), m(*a))[1])
+    return calls
+
+
+def test_a_batch_answers_as_each_prompt_alone(model, prompts):
+    for penalty in (1, 1.1):
+        language = LanguageModel(model, generation={'repetition_penalty': penalty})
+        together = collect(language.generate(prompts, max_new_tokens=24), 3)
+        for prompt, answer in zip(prompts, together):
+            alone = collect(language.generate([prompt], max_new_tokens=24), 1)[0]
+            assert alone.token_ids == answer.token_ids and alone.text == answer.text
+            assert alone.confidence == pytest.approx(answer.confidence, abs=1e-4)
+
+
+def test_rows_that_end_leave_the_batch_and_the_others_go_on(model, prompts):
+    whole = collect(LanguageModel(model).generate(prompts, max_new_tokens=12), 3)
+    early = whole[1].token_ids[4]
+    language = LanguageModel(model, generation={'eos_token_id': [early, 496]})
+    for answer, full in zip(collect(language.generate(prompts, max_new_tokens=12), 3), whole):
+        cut = full.token_ids.index(early) + 1 if early in full.token_ids else 12
+        assert answer.token_ids == full.token_ids[:cut]
+        assert answer.reason == ('stop' if early in full.token_ids else 'length')
+
+
+def test_every_answer_ends_once_with_its_reason(language, prompts):
+    events = list(language.generate(prompts, max_new_tokens=5))
+    assert sorted(e.index for e in events if e.finished) == [0, 1, 2]
+    assert all((e.reason != '') == e.finished for e in events)
+    assert [sum(e.index == i for e in events) for i in range(3)] == [5, 5, 5]
+
+
+def test_the_end_token_is_an_event_without_text(language, prompts, script):
+    script([60, language.tokenizer.end_id])
+    answer = list(language.generate(prompts[:1]))
+    assert [(e.token_id, e.finished, e.reason) for e in answer] == [
+        (60, False, ''), (language.tokenizer.end_id, True, 'stop')]
+    assert answer[1].text_delta == ''
+
+
+def test_one_prefill_then_one_decode_per_token(language, prompts, monkeypatch):
+    calls = counted(language, monkeypatch)
+    list(language.generate(prompts, max_new_tokens=6))
+    assert calls == ['prefill'] + ['decode'] * 5
+
+
+def test_after_a_cancel_no_token_is_computed(language, prompts, monkeypatch):
+    calls = counted(language, monkeypatch)
+    asked = itertools.count()
+    events = list(language.generate(prompts[:2], max_new_tokens=50,
+                                    cancel=lambda: next(asked) >= 3))
+    assert calls == ['prefill', 'decode', 'decode']
+    assert [(e.token_id, e.reason) for e in events[-2:]] == [(None, 'cancelled')] * 2
+    assert len(events) == 3 * 2 + 2
+
+
+def test_a_cancel_before_the_start_computes_nothing(language, prompts, monkeypatch):
+    calls = counted(language, monkeypatch)
+    events = list(language.generate(prompts, cancel=lambda: True))
+    assert calls == [] and [e.reason for e in events] == ['cancelled'] * 3
+
+
+def test_a_delta_never_ends_inside_a_character(language, prompts, script):
+    tokenizer = language.tokenizer
+    text = 'a \u2615 na\u00efve \U0001f916 ok'
+    ids = tokenizer.encode(text)
+    assert len(ids) > len(text)
+    script(ids + [tokenizer.end_id])
+    deltas = [e.text_delta for e in language.generate(prompts[:1], max_new_tokens=99)]
+    assert ''.join(deltas) == text and not any('\ufffd' in d for d in deltas)
+
+
+@pytest.mark.parametrize('last', ['stop', 'length'])
+def test_a_character_left_unfinished_is_shown_as_broken_at_the_end(language, prompts, script, last):
+    half = language.tokenizer.encode('\u2615')[:1]
+    script(half + [language.tokenizer.end_id])
+    answer = collect(language.generate(prompts[:1], max_new_tokens=2 if last == 'stop' else 1), 1)
+    assert answer[0].text == '\ufffd' and answer[0].reason == last
+
+
+def test_deltas_together_are_the_decoded_answer(language, prompts):
+    for answer in collect(language.generate(prompts, max_new_tokens=40), 3):
+        assert answer.text == language.tokenizer.backend.decode(answer.token_ids).strip()
+
+
+def test_bytes_of_tokens_are_what_the_tokenizer_decodes(language):
+    tokenizer = language.tokenizer
+    for token in range(len(tokenizer)):
+        assert tokenizer.decode([token]) == tokenizer.backend.decode([token])
+    assert tokenizer.bytes_of(len(tokenizer) + 5) == b''
+
+
+def test_probabilities_are_those_of_the_scores_before_the_penalty(language, prompts):
+    state = language.prefill(prompts[:1])
+    first = next(language.generate(prompts[:1]))
+    assert first.probability == pytest.approx(float(state.scores[0].softmax(0).max()), abs=1e-6)
+
+
+def test_confidence_is_the_mean_token_probability(language, prompts):
+    events = list(language.generate(prompts[:1], max_new_tokens=7))
+    answer = collect(iter(events), 1)[0]
+    assert answer.confidence == pytest.approx(sum(e.probability for e in events) / 7)
+
+
+def test_the_penalty_looks_at_the_answer_and_not_at_the_prompt(model, prompts):
+    language = LanguageModel(model, generation={'repetition_penalty': 1e4})
+    first = next(LanguageModel(model).generate(prompts[:1]))
+    ids = collect(language.generate(prompts[:1], max_new_tokens=30), 1)[0].token_ids
+    assert ids[0] == first.token_id and len(set(ids)) == len(ids)
+
+
+def test_prefill_scores_only_the_last_position(language, prompts):
+    assert language.prefill(prompts).scores.shape == (3, 522)
+
+
+def test_eos_may_be_one_id_a_list_or_nothing_and_the_chat_end_always_ends(model):
+    for given, ends in ((None, {498}), (496, {496, 498}), ([498, 496], {496, 498})):
+        assert LanguageModel(model, generation={'eos_token_id': given}).ends == ends
+
+
+def test_a_prompt_longer_than_the_model_reaches_is_refused(language, prompts, monkeypatch):
+    calls = counted(language, monkeypatch)
+    long = compose('word ' * 4096, [observed()])
+    with pytest.raises(PixelReferError) as error:
+        list(language.generate([prompts[0], long]))
+    assert error.value.code == 'QUESTION_TOO_LONG' and '4095' in error.value.message
+    assert calls == []
+
+
+def test_an_answer_ends_where_the_positions_end(language, prompts, script, monkeypatch):
+    length = language.check(prompts[0])
+    monkeypatch.setattr(type(language), 'longest_prompt', length + 1)
+    script([60] * 9)
+    answer = collect(language.generate(prompts[:1], max_new_tokens=9), 1)[0]
+    # Positions length and length + 1 are left, and the last token needs none.
+    assert len(answer.token_ids) == 3 and answer.reason == 'length'
+
+
+def test_a_budget_of_nothing_is_refused(language, prompts):
+    with pytest.raises(PixelReferError) as error:
+        list(language.generate(prompts, max_new_tokens=0))
+    assert error.value.code == 'BAD_BUDGET'
+
+
+def test_a_checkpoints_own_added_tokens_are_refused_too(language, prompts):
+    odd = RenderedPrompt(prompts[0].text, prompts[0].tokens, 'what <|stream_end|>')
+    with pytest.raises(PixelReferError) as error:
+        language.check(odd)
+    assert error.value.code == 'SPECIAL_TOKEN'
+
+
+def test_object_tokens_must_be_as_many_as_their_places(language, prompts):
+    short = RenderedPrompt(prompts[0].text, prompts[0].tokens[1:])
+    with pytest.raises(ValueError):
+        language.prefill([short])
+
+
+def test_the_object_tokens_change_the_answer(language):
+    one, other = (language.prefill([compose('What is it?', [observed(seed=s)])]).scores
+                  for s in (1, 2))
+    assert not torch.allclose(one, other, atol=1e-2)
+
+
+def test_generating_leaves_the_caller_able_to_train(language, prompts):
+    events = language.generate(prompts[:1], max_new_tokens=3)
+    next(events)
+    weight = torch.ones(2, requires_grad=True)
+    (weight * 2).sum().backward()
+    assert weight.grad is not None and not torch.is_inference_mode_enabled()
+
+
+def test_bfloat16_answers_too(prompts):
+    model = PixelReferLite.from_checkpoint(CHECKPOINT, dtype=torch.bfloat16)
+    answer = collect(LanguageModel(model).generate(prompts, max_new_tokens=4), 3)
+    assert [len(a.token_ids) for a in answer] == [4, 4, 4]
