@@ -13,6 +13,7 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_ros import conversions
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 
@@ -23,7 +24,7 @@ class Slot(Protocol):
     dropped: int
 
     def put(self, frame: Frame, epoch: int) -> None: ...
-    def take(self) -> tuple[Frame, int] | None: ...
+    def take(self) -> Waiting | None: ...
     def clear(self) -> None: ...
     def close(self) -> None: ...
 
@@ -91,8 +92,9 @@ class Camera:
             return False
         return True
 
-    def agrees_with(self, clock_ns: int) -> bool:
-        """Whether the newest frame is near the ROS clock: its jump was seen in the stamps before."""
+    def settled_at(self, clock_ns: int) -> bool:
+        """Whether there is nothing to begin anew at this time of the ROS clock: no frame came in
+        this epoch, or the newest is of the clock's own time line already."""
         if self._last is None or self._last[2] != self._table.epoch:
             return True
         ahead = (clock_ns - self._last[0]) / 1e9

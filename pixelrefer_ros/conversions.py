@@ -19,6 +19,8 @@ from pixelrefer_ros import images, rle
 from pixelrefer_ros.objects import Entry, Sight
 
 NANOSECONDS = 1_000_000_000
+#: End of a window that has none.
+OPEN_END = 1 << 62
 
 
 def error_number(code: str) -> int:
@@ -47,7 +49,8 @@ def header_message(stamp_ns: int, frame_id: str) -> Header:
 def window_span(window: TimeWindow, newest_ns: int) -> tuple[int, int] | None:
     """First and last stamp of a window, in nanoseconds, or None for "now".
 
-    newest_ns: stamp of the newest frame, from which `seconds` count back. Raises PixelReferError
+    newest_ns: stamp of the newest frame, from which `seconds` count back. A window without an end
+    is open: what is observed until the question is answered counts. Raises PixelReferError
     BAD_WINDOW.
     """
     start, end = nanoseconds(window.start), nanoseconds(window.end)
@@ -58,10 +61,10 @@ def window_span(window: TimeWindow, newest_ns: int) -> tuple[int, int] | None:
         raise PixelReferError(
             'BAD_WINDOW', 'the window has both seconds and stamps; one of the two is allowed')
     if window.seconds:
-        return newest_ns - round(min(window.seconds, 1e9) * NANOSECONDS), newest_ns
+        return newest_ns - round(min(window.seconds, 1e9) * NANOSECONDS), OPEN_END
     if not (start or end):
         return None
-    end = end or max(newest_ns, start)
+    end = end or OPEN_END
     if end < start:
         raise PixelReferError(
             'BAD_WINDOW', f'the window ends {(start - end) / 1e9:.3f} s before it begins; an end '

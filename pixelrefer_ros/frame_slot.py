@@ -1,32 +1,42 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where frames wait for the tracker: a slot of one, or in lockstep a queue that blocks."""
 
+import time
 from collections import deque
 from threading import Condition
+from typing import NamedTuple
 
 from pixelrefer_model.frame import Frame
+
+
+class Waiting(NamedTuple):
+    """A frame, the epoch it came in, and when it came (monotonic seconds)."""
+
+    frame: Frame
+    epoch: int
+    arrived: float
 
 
 class FrameSlot:
     """The newest frame waits, one that is still there is dropped and counted.
 
-    Shares `condition` with whoever takes from it. Frames carry the epoch they arrived in.
+    Shares `condition` with whoever takes from it.
     """
 
     def __init__(self, condition: Condition) -> None:
         self._condition = condition
-        self._waiting: tuple[Frame, int] | None = None
+        self._waiting: Waiting | None = None
         self.dropped = 0
 
     def put(self, frame: Frame, epoch: int) -> None:
         """Leave a frame; never blocks."""
         with self._condition:
             self.dropped += self._waiting is not None
-            self._waiting = (frame, epoch)
+            self._waiting = Waiting(frame, epoch, time.monotonic())
             self._condition.notify_all()
 
-    def take(self) -> tuple[Frame, int] | None:
-        """The waiting frame with its epoch, or None; never blocks."""
+    def take(self) -> Waiting | None:
+        """The waiting frame, or None; never blocks."""
         with self._condition:
             taken, self._waiting = self._waiting, None
             return taken
@@ -48,7 +58,7 @@ class FrameQueue:
 
     def __init__(self, condition: Condition, most: int = 16) -> None:
         self._condition = condition
-        self._waiting: deque[tuple[Frame, int]] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._most = most
         self._closed = False
         self.dropped = 0
@@ -60,11 +70,11 @@ class FrameQueue:
             if self._closed:
                 self.dropped += 1
                 return
-            self._waiting.append((frame, epoch))
+            self._waiting.append(Waiting(frame, epoch, time.monotonic()))
             self._condition.notify_all()
 
-    def take(self) -> tuple[Frame, int] | None:
-        """The oldest waiting frame with its epoch, or None; never blocks."""
+    def take(self) -> Waiting | None:
+        """The oldest waiting frame, or None; never blocks."""
         with self._condition:
             if not self._waiting:
                 return None

@@ -59,6 +59,13 @@ class ObjectTable:
         self._entries: dict[str, Entry] = {}
         self._used: set[int] = set()
         self._generations = 0
+        self._frame = (0, '')
+
+    @property
+    def frame(self) -> tuple[int, str]:
+        """Stamp in nanoseconds and frame_id of the newest frame that was tracked in this epoch;
+        0 and empty before the first."""
+        return self._frame
 
     @property
     def epoch(self) -> int:
@@ -148,12 +155,14 @@ class ObjectTable:
             return index
         return next(i for i in range(1, LARGEST_INDEX + 1) if i not in self._used)
 
-    def update(self, sights: dict[str, Sight], epoch: int) -> list[tuple[Entry, Entry]] | None:
-        """Take the newest sights; returns (before, after) of every object whose state changed, or
+    def update(self, sights: dict[str, Sight], epoch: int,
+               frame: tuple[int, str]) -> list[tuple[Entry, Entry]] | None:
+        """Take the newest sights, of `frame` (stamp, frame_id); returns (before, after) of every object whose state changed, or
         None if the epoch is over. Objects that were removed meanwhile are left out."""
         with self.lock:
             if epoch != self._epoch:
                 return None
+            self._frame = frame
             changes = []
             for object_id, sight in sights.items():
                 before = self._entries.get(object_id)
@@ -179,6 +188,7 @@ class ObjectTable:
         keep=False are removed. Indices that are free may be given out again. Returns the ids."""
         with self.lock:
             self._epoch += 1
+            self._frame = (0, '')
             ids = list(self._entries)
             self._entries = {
                 object_id: replace(entry, sight=entry.sight.lost())

@@ -87,11 +87,6 @@ class LanguageWorker(Worker):
             self._requests.append(request)
             self.condition.notify_all()
 
-    def wake(self) -> None:
-        """Look again: an observation was made, or a new epoch began."""
-        with self.condition:
-            self.condition.notify_all()
-
     @property
     def waiting(self) -> int:
         """Requests that wait or are being answered."""

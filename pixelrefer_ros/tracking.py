@@ -6,7 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
@@ -16,6 +16,7 @@ from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
 from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable
 from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
 
@@ -61,6 +62,7 @@ class Output(Protocol):
     def tracked(self, frame: Frame, epoch: int, entries: list[Entry]) -> bool: ...
     def state_changed(self, frame: Frame, epoch: int, before: Entry, after: Entry) -> None: ...
     def added(self, frame: Frame, epoch: int, entry: Entry) -> None: ...
+    def latency(self, seconds: float) -> None: ...
     def fault(self, epoch: int, what: str, error: PixelReferError) -> None: ...
 
 
@@ -121,7 +123,7 @@ class TrackingWorker(Worker):
                 return serve
         taken = self.slot.take()
         if taken is not None:
-            return lambda: self._step(*taken)
+            return lambda: self._step(taken)
         return None
 
     def next_time(self) -> float | None:
@@ -163,21 +165,22 @@ class TrackingWorker(Worker):
             return None
         return frame
 
-    def _align(self) -> int:
-        """Bring the tracker into line with the table; returns the epoch of what follows."""
+    def _align(self, stamp_ns: int) -> int:
+        """Bring the tracker into line with the table, before work on a frame of `stamp_ns`;
+        returns the epoch of what follows."""
         with self._table.lock:
             epoch = self._table.epoch
             wanted = {entry.object_id for entry in self._table.entries()}
         for object_id in [i for i in self._engine.tracker.ids if i not in wanted]:
             self._engine.tracker.remove(object_id)
         if epoch != self._epoch:
-            self._engine.tracker.reset()
+            self._engine.tracker.lose(stamp_ns)
             self._epoch = epoch
             self._processed, self._newest_ns = None, -1
         return epoch
 
     def _serve(self, request: AddRequest, frame: Frame) -> None:
-        epoch = self._align()
+        epoch = self._align(frame.stamp_ns)
         if request.epoch != epoch:
             request.failed(cancelled())
             return
@@ -185,16 +188,19 @@ class TrackingWorker(Worker):
         keyframes: list[tuple[Frame, Keyframe]] = []
         for selection in request.selections:
             entry = error = None
+            object_id = selection.object_id
             try:
-                entry, shown, track = self._select(selection, request.on_existing, frame, epoch)
+                object_id = self._table.name(object_id)
+                entry, shown, track = self._select(
+                    object_id, selection.prompt, request.on_existing, frame, epoch)
             except PixelReferError as found:
                 error = found
             except Exception as found:  # edge of the worker: one prompt must not end it
-                error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
+                error = self._fault(epoch, f'prompt of object {object_id!r}', found)
             else:
                 if track.mask is not None:
                     keyframes.append((shown, Keyframe(entry.object_id, entry.generation, track)))
-            results.append(Selected(selection.object_id, error, entry))
+            results.append(Selected(object_id, error, entry))
         # Objects of one frame are encoded in one pass; an answer may be asked for right after.
         for shown in {id(shown): shown for shown, _ in keyframes}.values():
             self._encoder.submit(
@@ -203,12 +209,12 @@ class TrackingWorker(Worker):
             self._encoder.wait_idle()
         request.done(results, frame.stamp_ns)
 
-    def _select(self, selection: Selection, on_existing: str, frame: Frame, epoch: int):
+    def _select(self, object_id: str, prompt: Prompt | PixelReferError, on_existing: str,
+                frame: Frame, epoch: int) -> tuple[Entry, Frame, Any]:
         """Serve one prompt; returns its entry, and the track with the frame that it shows."""
-        if isinstance(selection.prompt, PixelReferError):
-            raise selection.prompt
-        object_id = selection.object_id
-        selection.prompt.check(frame.width, frame.height)
+        if isinstance(prompt, PixelReferError):
+            raise prompt
+        prompt.check(frame.width, frame.height)
         exists = self._table.get(object_id) is not None
         if exists and on_existing == 'REJECT':
             raise PixelReferError(
@@ -220,7 +226,7 @@ class TrackingWorker(Worker):
         else:
             act = (self._engine.tracker.correct if on_existing == 'CORRECT'
                    else self._engine.tracker.replace)
-        track = act(object_id, selection.prompt, frame)
+        track = act(object_id, prompt, frame)
         self._newest_ns = max(self._newest_ns, frame.stamp_ns)
         # One step, or a keyframe in the making could slip in between under the old generation.
         with self._table.lock:
@@ -235,11 +241,11 @@ class TrackingWorker(Worker):
         shown = frame if track.stamp_ns == frame.stamp_ns else self._processed
         return entry, shown, track
 
-    def _step(self, frame: Frame, epoch: int) -> None:
-        if epoch != self._align() or self._older(frame):
+    def _step(self, waiting: Waiting) -> None:
+        frame, epoch, arrived = waiting
+        if epoch != self._align(frame.stamp_ns) or self._older(frame):
             self._counters.add('dropped')
             return
-        began = time.monotonic()
         try:
             tracks = self._engine.tracker.step(frame)
         except PixelReferError as error:
@@ -253,17 +259,21 @@ class TrackingWorker(Worker):
         self._processed = frame
         self._newest_ns = frame.stamp_ns
         self._engine.note(tracks)
-        changes = self._table.update({t.object_id: sight_from(t) for t in tracks}, epoch)
+        changes = self._table.update(
+            {track.object_id: sight_from(track) for track in tracks}, epoch,
+            (frame.stamp_ns, frame.frame_id))
         if changes is None:
             self._counters.add('dropped')
             return
         self._observe(frame, epoch, tracks)
         if self._lockstep:
             self._encoder.wait_idle()
-        self._counters.timed('tracked', time.monotonic() - began)
         for before, after in changes:
             self._output.state_changed(frame, epoch, before, after)
         self._output.tracked(frame, epoch, self._table.entries())
+        latency = time.monotonic() - arrived
+        self._counters.timed('tracked', latency)
+        self._output.latency(latency)
 
     def _older(self, frame: Frame) -> bool:
         # A frame that only a prompt has used so far is still to be tracked.

@@ -67,6 +67,11 @@ class Worker(ABC):
         self.close()
         self.join()
 
+    def wake(self) -> None:
+        """Let the worker look again: something that it waits for may have come."""
+        with self.condition:
+            self.condition.notify_all()
+
     def close(self) -> None:
         """Take no more work, answer what waits, end after the piece of work in progress."""
         with self.condition:

@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lifecycle node: wiring of parameters, models, workers, services and topics."""
+
+import gc
+import traceback
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import parameters, shutdown
+from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
+from pixelrefer_ros.objects import ObjectTable
+from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.pipeline import Pipeline
+from pixelrefer_ros.publishing import Publishing
+from pixelrefer_ros.services import Services
+from pixelrefer_ros.worker import shutting_down
+
+SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
+
+
+class PixelReferNode(LifecycleNode):
+    """Tracks selected objects in a camera's images and answers questions about them.
+
+    configure loads the models; a checkpoint that cannot be used fails it, with the reason in the
+    log and in /diagnostics, and it may be tried again. activate subscribes; deactivate answers
+    what waits and joins the workers; cleanup frees the models.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__('pixelrefer', **options)
+        self._engine: Any = None
+        self._pipeline: Pipeline | None = None
+        self._ending = False
+        self._phase = 'unconfigured'
+        self._problem = ''
+        parameters.declare(self, lambda: self._engine is None)
+        self.settings = Settings.read(self)
+        self.counters = Counters()
+        self.table = ObjectTable(self.settings.max_objects)
+        self.publishing = Publishing(self, self.table)
+        self._services = Services(
+            self, self._running, lambda: self.table.epoch, self.publishing)
+        self._diagnostics = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
+
+    # --- lifecycle
+
+    def start(self) -> None:
+        """With `autostart`, configure and activate."""
+        if self.settings.autostart and self.trigger_configure() == SUCCESS:
+            self.trigger_activate()
+
+    def finish(self) -> None:
+        """Answer what waits, join the workers, let go of the models."""
+        self._ending = True
+        self._stop()
+        self._free()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self.settings = Settings.read(self)
+        self._phase, self._problem = 'loading the models', ''
+        try:
+            self._engine = load_engine(self.settings)
+        except PixelReferError as error:
+            self._problem = error.message
+            self.get_logger().error(f'not configured: {error}')
+        except Exception as error:  # edge of the transition: the node stays, to be tried again
+            self._problem = f'{type(error).__name__}: {error}'
+            self.get_logger().error(f'not configured: {traceback.format_exc()}')
+        if self._engine is None:
+            self._phase = 'unconfigured'
+            return FAILURE
+        self.table.most = self.settings.max_objects
+        self.publishing.configure(self.settings, model_name(self.settings.tracker_model))
+        self._phase = 'inactive'
+        return super().on_configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        result = super().on_activate(state)
+        pipeline = Pipeline(
+            self, self._engine, self.settings, self.table, self.publishing, self.counters,
+            refer_model=model_name(self.settings.refer_model))
+        if self.table.entries():
+            # The camera was not watched meanwhile: where the objects are now is not known.
+            pipeline.begin_epoch('the node was activated again')
+        self._pipeline = pipeline.__enter__()
+        self._phase = 'active'
+        return result
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._free()
+        return super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        self._free()
+        return super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._stop()
+        self._free()
+        return SUCCESS
+
+    def _stop(self) -> None:
+        pipeline, self._pipeline = self._pipeline, None
+        if pipeline is not None:
+            self._phase = 'inactive'
+            pipeline.__exit__(None, None, None)
+
+    def _free(self) -> None:
+        if self._engine is None:
+            return
+        self._engine, self._phase = None, 'unconfigured'
+        self.table.clear()
+        gc.collect()
+        # Imported here and not above: without a configured node there is no need for PyTorch.
+        import torch
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def _running(self) -> Pipeline:
+        """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""
+        if self._ending:
+            raise shutting_down()
+        pipeline = self._pipeline
+        if pipeline is None:
+            raise PixelReferError(
+                'NOT_ACTIVE', f'the node is {self._phase}; requests are allowed while it is '
+                f'active{": " + self._problem if self._problem else ""}')
+        return pipeline
+
+    # --- diagnostics
+
+    def _statuses(self) -> list[Status]:
+        pipeline, count = self._pipeline, self.counters
+        active = pipeline is not None
+        statuses = [Status(
+            'node', ERROR if self._problem else OK, self._problem or self._phase,
+            {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
+             'refer_model': self.settings.refer_model, 'device': self.settings.device,
+             'lockstep': self.settings.lockstep})]
+        if not active:
+            return statuses
+        frames, frame_bytes = pipeline.ring.held()
+        observations, token_bytes = pipeline.engine.memory.held()
+        seen = count['seen']
+        return statuses + [
+            Status('camera', OK if seen else WARN, 'images come' if seen else 'no image has come',
+                   {'frames_seen': seen, 'frames_tracked': count['tracked'],
+                    'frames_dropped': pipeline.dropped, 'frames_rejected': count['rejected'],
+                    'frames_out_of_order': count['out_of_order'],
+                    'frames_failed': count['failed'], 'ring_frames': frames,
+                    'ring_mib': frame_bytes / (1 << 20)}),
+            Status('tracker', WARN if count['failed'] else OK, 'tracking',
+                   {'objects': len(self.table.entries()),
+                    'tracking_rate_hz': count.rate('tracked'),
+                    'tracking_latency_ms': 1000 * count.latency('tracked'),
+                    'prompts_waiting': pipeline.tracker.waiting}),
+            Status('encoder', WARN if count['encoding_failed'] else OK, 'observing',
+                   {'observations_made': count['observations'],
+                    'observations_held': observations, 'token_mib': token_bytes / (1 << 20),
+                    'keyframes_waiting': pipeline.encoder.waiting,
+                    'keyframes_superseded': count['superseded'],
+                    'encoding_latency_ms': 1000 * count.latency('encoded')}),
+            Status('language', OK, 'answering',
+                   {'answers': count['answered'], 'unanswered': count['unanswered'],
+                    'answer_latency_ms': 1000 * count.latency('answered'),
+                    'questions_waiting': pipeline.language.waiting}),
+        ]
+
+
+def load_engine(settings: Settings) -> Any:
+    """The models, ready to be used. Raises PixelReferError CHECKPOINT, naming file and reason."""
+    # PyTorch is imported here, so that messages, launch files and a node that is not configured
+    # need none.
+    import torch
+
+    from pixelrefer_model.engine import EngineSettings, PerceptionEngine
+    from pixelrefer_model.memory import EveryInterval, KeepLast
+    return PerceptionEngine.from_checkpoints(
+        settings.tracker_model, settings.refer_model, device=settings.device,
+        dtype=getattr(torch, settings.dtype), settings=EngineSettings(
+            keyframes=EveryInterval(settings.keyframe_interval),
+            keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
+            abstain_below=settings.abstain_below))
+
+
+def model_name(checkpoint: str) -> str:
+    """Identity of a checkpoint in messages: its own name, without where it lies."""
+    return checkpoint.rstrip('/').rsplit('/', 1)[-1]
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the node until SIGINT or SIGTERM."""
+    shutdown.run(PixelReferNode, args)
+
+
+if __name__ == '__main__':
+    main()

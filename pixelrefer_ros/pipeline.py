@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that lives while the node is active: camera, ring, slot and the three workers."""
+
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.clock import ClockType, JumpThreshold
+from rclpy.duration import Duration
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros.camera import Camera
+from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.encoding import EncodingWorker
+from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
+from pixelrefer_ros.objects import ObjectTable
+from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.publishing import Publishing
+from pixelrefer_ros.questions import LanguageWorker
+from pixelrefer_ros.tracking import TrackingWorker
+
+MIB = 1 << 20
+#: Frames that lockstep takes in before its publisher is held up.
+LOCKSTEP_DEPTH = 100
+
+
+class Pipeline:
+    """A context manager: inside, frames are tracked and questions answered. `close` makes it
+    answer everything that waits with SHUTTING_DOWN; leaving joins the workers."""
+
+    def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, table: ObjectTable,
+                 publishing: Publishing, counters: Counters, *, refer_model: str) -> None:
+        self._node = node
+        self.engine = engine
+        self.settings = settings
+        self.table = table
+        self.counters = counters
+        self._publishing = publishing
+        self.ring = FrameRing(settings.frame_ring_mib * MIB)
+        self.encoder = EncodingWorker(
+            engine, table, counters, publishing.fault, threads=settings.encoder_threads)
+        self.language = LanguageWorker(
+            engine, table, self.encoder, counters, publishing.answered, model=refer_model,
+            queue=settings.question_queue, threads=settings.language_threads)
+        self.encoder.on_observed = self.language.wake
+        self.tracker = TrackingWorker(
+            engine, table, self.ring, self.encoder, publishing, counters,
+            make_slot=FrameQueue if settings.lockstep else FrameSlot,
+            queue=settings.prompt_queue, future_ns=self.stamp_wait_ns,
+            lockstep=settings.lockstep, threads=settings.tracker_threads)
+        self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
+                             self.begin_epoch, publishing.rejected)
+        self._stack = ExitStack()
+
+    @property
+    def stamp_wait_ns(self) -> int:
+        """How far ahead of the newest frame a prompt's stamp may lie."""
+        return round(self.settings.stamp_wait * 1e9)
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were never tracked because a newer one came or time began anew."""
+        return self.tracker.slot.dropped + self.counters['dropped']
+
+    def newest(self) -> tuple[int, str]:
+        """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
+        try:
+            frame = self.ring.newest()
+        except PixelReferError:
+            return 0, ''
+        return frame.stamp_ns, frame.frame_id
+
+    def __enter__(self) -> 'Pipeline':
+        with ExitStack() as stack:
+            for worker in (self.language, self.encoder, self.tracker):
+                stack.enter_context(worker)
+            subscription = self._subscribe()
+            stack.callback(self._node.destroy_subscription, subscription)
+            jumps = self._node.get_clock().create_jump_callback(
+                JumpThreshold(
+                    min_forward=Duration(seconds=self.settings.jump_forward),
+                    min_backward=Duration(seconds=-max(self.settings.jump_backward, 1e-3)),
+                    on_clock_change=True),
+                post_callback=self._clock_jumped)
+            stack.callback(jumps.unregister)
+            # Closed first of all, so that whoever waits is answered before anything is joined.
+            stack.callback(self.close)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def close(self) -> None:
+        """Answer everything that waits with SHUTTING_DOWN and take nothing more."""
+        for worker in (self.tracker, self.encoder, self.language):
+            worker.close()
+
+    def begin_epoch(self, reason: str, *, keep: bool = True) -> list[str]:
+        """Start a new epoch; returns the ids of the objects, which are LOST now or (with
+        keep=False) removed. What was asked or tracked before goes nowhere."""
+        with self.table.lock:
+            ids = self.table.begin_epoch(keep=keep)
+            epoch = self.table.epoch
+            self.ring.clear()
+            self.engine.memory.clear()
+            self._publishing.new_epoch(epoch, reason)
+        # Frames in the slot carry the epoch they came in, so this may be late.
+        self.tracker.wake()
+        self.language.wake()
+        return ids
+
+    def remove(self, object_ids: list[str]) -> None:
+        """Take objects out and forget them. Raises PixelReferError UNKNOWN_ID, removing none."""
+        with self.table.lock:
+            self.table.remove(object_ids)
+            for object_id in object_ids:
+                self.engine.forget(object_id)
+            self._publishing.removed(self.table.epoch, object_ids)
+
+    def _subscribe(self) -> Any:
+        lockstep = self.settings.lockstep
+        qos = QoSProfile(
+            history=HistoryPolicy.KEEP_LAST, depth=LOCKSTEP_DEPTH if lockstep else 1,
+            reliability=(ReliabilityPolicy.RELIABLE if lockstep
+                         else ReliabilityPolicy.BEST_EFFORT),
+            durability=DurabilityPolicy.VOLATILE)
+        subscribe = partial(
+            self._node.create_subscription, qos_profile=qos,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        if self.settings.image_transport == 'compressed':
+            return subscribe(CompressedImage, 'image/compressed', self.camera.compressed)
+        return subscribe(Image, 'image', self.camera.image)
+
+    def _clock_jumped(self, jump: Any) -> None:
+        clock = self._node.get_clock()
+        if clock.clock_type != ClockType.ROS_TIME:
+            return
+        # The jump of a bag that starts over is seen in its images and in its clock.
+        if self.camera.settled_at(clock.now().nanoseconds):
+            return
+        self.begin_epoch(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')

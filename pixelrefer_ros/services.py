@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The services: what is asked over the wire, checked and handed to the workers."""
+
+import re
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.action import ActionServer
+from rclpy.callback_groups import ReentrantCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+
+from pixelrefer.action import AskStream
+from pixelrefer.msg import Answer, PromptResult, TimeWindow
+from pixelrefer.srv import (
+    AddObjects, Ask, Describe, FindObjects, Forget, ListObjects, Measure, MergeObjects,
+    RemoveObjects, Reset, SplitObject)
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import conversions
+from pixelrefer_ros.pipeline import Pipeline
+from pixelrefer_ros.publishing import Publishing
+from pixelrefer_ros.questions import AnswerRequest, Query
+from pixelrefer_ros.replies import LateService, Reply
+from pixelrefer_ros.tracking import AddRequest, Selected, Selection
+from pixelrefer_ros.worker import internal
+
+ON_EXISTING = {AddObjects.Request.REJECT: 'REJECT', AddObjects.Request.CORRECT: 'CORRECT',
+               AddObjects.Request.REPLACE: 'REPLACE'}
+UNSERVED = {
+    '~/find_objects': (FindObjects, 'finding remembered objects'),
+    '~/measure': (Measure, 'measuring'),
+    '~/merge_objects': (MergeObjects, 'merging objects'),
+    '~/split_object': (SplitObject, 'splitting an object'),
+    '~/forget': (Forget, 'forgetting a stretch of time'),
+}
+_NAMED = re.compile(r'<object:([^<>]*)>')
+
+
+class Services:
+    """Service servers from the start of the node to its end.
+
+    pipeline(): the running one; raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN. epoch(): of
+    now.
+    """
+
+    def __init__(self, node: LifecycleNode, pipeline: Callable[[], Pipeline],
+                 epoch: Callable[[], int], publishing: Publishing) -> None:
+        self._pipeline = pipeline
+        self._epoch = epoch
+        self._publishing = publishing
+        self._logger = node.get_logger()
+        self._group = ReentrantCallbackGroup()
+        for name, kind, handler in (
+                ('~/add_objects', AddObjects, self._add),
+                ('~/remove_objects', RemoveObjects, self._remove),
+                ('~/list_objects', ListObjects, self._list),
+                ('~/reset', Reset, self._reset),
+                ('~/describe', Describe, self._describe),
+                ('~/ask', Ask, self._ask)):
+            LateService(node, kind, name, self._guarded(handler), self._group)
+        for name, (kind, what) in UNSERVED.items():
+            LateService(node, kind, name, self._guarded(_unserved(what)), self._group)
+        self._stream = ActionServer(
+            node, AskStream, '~/ask_stream', self._ask_stream, callback_group=self._group)
+
+    def _guarded(self, handler: Callable[[Any, Reply], None]) -> Callable[[Any, Reply], None]:
+        """The handler, with whatever it raises sent as the answer."""
+
+        def guarded(request: Any, reply: Reply) -> None:
+            try:
+                handler(request, reply)
+            except PixelReferError as error:
+                self._fail(reply, error)
+            except Exception as found:  # edge of the callback: a request must not end the node
+                self._logger.error(traceback.format_exc())
+                self._fail(reply, internal(found))
+
+        return guarded
+
+    def _fail(self, reply: Reply, error: PixelReferError) -> None:
+        response = reply.response
+        response.error_code = conversions.error_number(error.code)
+        response.error_msg = error.message
+        response.epoch = self._epoch()
+        reply.send(response)
+
+    def _done(self, reply: Reply) -> None:
+        reply.response.epoch = self._epoch()
+        reply.send(reply.response)
+
+    # --- objects
+
+    def _add(self, request: AddObjects.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        settings = pipeline.settings
+        if request.camera not in ('', settings.camera):
+            raise PixelReferError(
+                'UNKNOWN_CAMERA', f'no camera {request.camera[:64]!r}; {settings.camera!r}, or an '
+                'empty name for it, is allowed')
+        if request.on_existing not in ON_EXISTING:
+            raise PixelReferError(
+                'BAD_ON_EXISTING', f'on_existing is {request.on_existing}; '
+                + ', '.join(f'{key} ({word})' for key, word in ON_EXISTING.items())
+                + ' are allowed')
+        if not request.prompts:
+            raise PixelReferError(
+                'NO_PROMPT', 'the request has no prompt; at least one is allowed')
+        stamp_ns = None if request.use_newest else conversions.nanoseconds(request.stamp)
+        if stamp_ns is None:
+            pipeline.ring.newest()
+        elif pipeline.ring.find(stamp_ns, pipeline.stamp_wait_ns) is None:
+            self._logger.debug(f'waiting for the frame of {stamp_ns} ns')
+        selections = [_selection(prompt) for prompt in request.prompts]
+        pipeline.tracker.add(AddRequest(
+            selections, stamp_ns, ON_EXISTING[request.on_existing], pipeline.table.epoch,
+            time.monotonic() + (
+                settings.answer_deadline if settings.lockstep else settings.stamp_wait),
+            done=lambda results, used: self._added(reply, results, used),
+            failed=lambda error: self._fail(reply, error)))
+
+    def _added(self, reply: Reply, results: list[Selected], stamp_ns: int) -> None:
+        response = reply.response
+        response.stamp_used = conversions.time_message(stamp_ns)
+        response.results = [self._result(result) for result in results]
+        failed = next((result for result in results if result.error), None)
+        if failed is not None:
+            response.error_code = conversions.error_number(failed.error.code)
+            response.error_msg = failed.error.message
+            if len(results) > 1:
+                response.error_msg = f'prompt {failed.object_id!r}: {failed.error.message}'
+        self._done(reply)
+
+    def _result(self, result: Selected) -> PromptResult:
+        tracked = self._publishing.messages([result.entry])[0] if result.entry else None
+        return conversions.prompt_result(result.object_id, result.error, tracked)
+
+    def _remove(self, request: RemoveObjects.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        ids = list(request.ids)
+        if bool(ids) == request.every:
+            raise PixelReferError(
+                'BAD_ID', 'ids together with `every`; one of the two is allowed' if ids else
+                'no id to remove; at least one id, or `every`, is allowed')
+        if request.every:
+            ids = [entry.object_id for entry in pipeline.table.entries()]
+        pipeline.remove(ids)
+        reply.response.removed = ids
+        self._done(reply)
+
+    def _list(self, _request: ListObjects.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        with pipeline.table.lock:
+            frame, entries = pipeline.table.frame, pipeline.table.entries()
+        reply.response.header = conversions.header_message(*frame)
+        reply.response.objects = self._publishing.messages(entries)
+        self._done(reply)
+
+    def _reset(self, request: Reset.Request, reply: Reply) -> None:
+        reply.response.ids = self._pipeline().begin_epoch(
+            '~/reset was asked for', keep=not request.remove_objects)
+        self._done(reply)
+
+    # --- answers
+
+    def _describe(self, request: Describe.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        ids = list(request.ids) or [entry.object_id for entry in pipeline.table.entries()]
+        pipeline.table.known(ids)
+        detail = request.detail or 'sentence'
+        question = _task(detail)
+        max_frames = request.max_frames or pipeline.settings.max_frames
+        window = self._window(pipeline, request.window)
+        queries = [
+            Query([object_id], question, lambda object_id=object_id:
+                  pipeline.engine.prepare_description(
+                      object_id, detail, window(), max_frames=max_frames))
+            for object_id in ids]
+        if not queries:
+            self._done(reply)
+            return
+
+        def done(answers: list[Answer]) -> None:
+            reply.response.answers = answers
+            failed = next((answer for answer in answers if answer.error_code), None)
+            if failed is not None:
+                reply.response.error_code = failed.error_code
+                reply.response.error_msg = failed.error_msg
+            self._done(reply)
+
+        self._queue(pipeline, queries, request.deadline, done)
+
+    def _ask(self, request: Ask.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        _check_text(request.question)
+        ids = list(request.ids) or _named(request.question, pipeline)
+        pipeline.table.known(ids)
+        settings = pipeline.settings
+        max_frames = request.max_frames or settings.max_frames
+        max_tokens = request.max_tokens or settings.max_tokens
+        window = self._window(pipeline, request.window)
+        query = Query(ids, request.question, lambda: pipeline.engine.prepare(
+            request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens))
+
+        def done(answers: list[Answer]) -> None:
+            answer = answers[0]
+            reply.response.answer = answer
+            reply.response.error_code = answer.error_code
+            reply.response.error_msg = answer.error_msg
+            self._done(reply)
+
+        self._queue(pipeline, [query], request.deadline, done)
+
+    def _queue(self, pipeline: Pipeline, queries: list[Query], deadline: Any,
+               done: Callable[[list[Answer]], None]) -> None:
+        now = time.monotonic()
+        seconds = conversions.nanoseconds(deadline) / 1e9 or pipeline.settings.answer_deadline
+        pipeline.language.ask(AnswerRequest(
+            queries, pipeline.table.epoch, pipeline.newest()[1], now, now + seconds,
+            pipeline.encoder.ticket(), done))
+
+    def _window(self, pipeline: Pipeline, window: TimeWindow) -> Callable[[], Any]:
+        """The window of a request, checked now and counted back from the newest frame of now."""
+        # Here and not above: this brings in PyTorch, which by now is loaded.
+        from pixelrefer_model.memory import Now, Span
+        span = conversions.window_span(window, pipeline.newest()[0])
+        return lambda: Now() if span is None else Span(*span)
+
+    # --- what this version does not serve
+
+    def _ask_stream(self, goal: Any) -> AskStream.Result:
+        goal.abort()
+        error = _unsupported('streaming answers')
+        return AskStream.Result(error_code=conversions.error_number(error.code),
+                                error_msg=error.message, epoch=self._epoch())
+
+
+def _unsupported(what: str) -> PixelReferError:
+    return PixelReferError(
+        'UNSUPPORTED', f'{what} is not served by this version; ~/describe and ~/ask are')
+
+
+def _unserved(what: str) -> Callable[[Any, Reply], None]:
+    def handler(_request: Any, _reply: Reply) -> None:
+        raise _unsupported(what)
+
+    return handler
+
+
+def _selection(message: Any) -> Selection:
+    try:
+        return Selection(message.id, conversions.prompt_from(message))
+    except PixelReferError as error:
+        return Selection(message.id, error)
+
+
+def _task(detail: str) -> str:
+    """The task prompt of a detail. Raises PixelReferError BAD_DETAIL."""
+    # Here and not above, as in `_check_text`: PyTorch comes with it, by now it is loaded.
+    from pixelrefer_model.engine import DETAILS
+    from pixelrefer_model.language import task_prompt
+    if detail not in DETAILS:
+        raise PixelReferError(
+            'BAD_DETAIL', f'detail {detail[:64]!r}; {", ".join(DETAILS)} are allowed')
+    return task_prompt(detail)
+
+
+def _check_text(question: str) -> None:
+    """Raise PixelReferError EMPTY_QUESTION or SPECIAL_TOKEN before anything is waited for."""
+    from pixelrefer_model.language.chat import check_text
+    check_text(question)
+
+
+def _named(question: str, pipeline: Pipeline) -> list[str]:
+    """The objects that a question names, in order, or all of them when it names none.
+
+    Raises PixelReferError UNKNOWN_OBJECT_REFERENCE.
+    """
+    have = [entry.object_id for entry in pipeline.table.entries()]
+    named = list(dict.fromkeys(_NAMED.findall(question)))
+    for name in named:
+        if name not in have:
+            raise PixelReferError(
+                'UNKNOWN_OBJECT_REFERENCE', f'the question names <object:{name[:64]}>; the objects '
+                f'are: {", ".join(map(repr, have)) if have else "there is none"}')
+    return named or have
