@@ -46,7 +46,7 @@ class Selection:
     """What one object remembers of the past when one frame is decoded.
 
     spatial: (memory [hw, 64], place) with place 0 for a prompted frame and 1, 2, ... for the
-    frames before this one, newest first. pointers: (pointer [C], age in frames).
+    frames before this one. pointers: (pointer [C], age in frames).
     """
 
     spatial: Sequence[tuple[Tensor, int]]
@@ -77,6 +77,13 @@ class Decoded:
     def row(self, index: int) -> 'Decoded':
         at = slice(index, index + 1)
         return Decoded(self.logits[at], self.iou[at], self.score[at], self.pointer[at])
+
+    @classmethod
+    def joined(cls, parts: Sequence['Decoded']) -> 'Decoded':
+        """Several batches as one."""
+        return parts[0] if len(parts) == 1 else cls(*(
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ('logits', 'iou', 'score', 'pointer')))
 
 
 def sine_encoding(ages: Tensor, channels: int) -> Tensor:
@@ -215,9 +222,10 @@ class Sam2Network:
         return Candidates(logits, decoder.iou_prediction_head(out[:, 0, 1]), mask_tokens,
                           decoder.pred_obj_score_head(out[:, 0, 0])[:, 0])
 
-    def choose(self, found: Candidates, multimask: bool) -> Decoded:
+    def choose(self, found: Candidates, multimask: bool, believe: bool = False) -> Decoded:
         """One mask per object: the best alternative by predicted IoU, or the single mask (with
-        its fall-back to the alternatives when unstable, where the configuration asks for it)."""
+        its fall-back to the alternatives when unstable, where the configuration asks for it).
+        Where the score says that the object is absent the mask is blanked, unless `believe`."""
         decoder = self.model.mask_decoder
         if multimask:
             best = 1 + found.iou[:, 1:].argmax(1)
@@ -230,7 +238,7 @@ class Sam2Network:
                 logits, iou = decoder._dynamic_multimask_via_stability(
                     found.logits[:, None], found.iou[:, None])
                 logits, iou = logits[:, 0, 0], iou[:, 0, 0]
-        present = found.score > 0
+        present = (found.score > 0) | believe
         logits = torch.where(present[:, None, None], logits,
                              torch.full_like(logits, ABSENT_LOGIT))
         return Decoded(logits, iou, found.score, self.pointer(token, present))

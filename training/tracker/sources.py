@@ -14,6 +14,8 @@ from training.tracker.shapes import make_clip
 
 #: Frames per clip; the small world is seen at RATE_HZ.
 FRAMES, RATE_HZ = 10, 10.0
+#: Clips taken from one scene, and how long it goes on.
+PER_SCENE, SECONDS = 3, 8.0
 SHAPE_SIZE = 256
 #: Shares of the batches once both are there.
 SHARES = {'world': 0.85, 'shapes': 0.15}
@@ -29,26 +31,31 @@ def shape_clips(seed: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]
 
 
 def world_clips(seed: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Clips of training scenes, three windows of each scene so that events are met."""
+    """Clips of training scenes, three windows of each scene so that events are met.
+
+    The first half is drawn coarsely, at half the cost, so that training soon has many scenes; the
+    second half as the test scenes are.
+    """
     from training.world import Contract, World
     rng = np.random.default_rng(seed)
-    with World(Contract.load()) as world:
-        per_scene, seconds = 3, 8.0
-        for index in range(0, count, per_scene):
-            plan = world.plan(SEED_BASE + seed * 10_000 + index // per_scene, split='train',
-                              seconds=seconds)
-            span = (FRAMES - 1) / RATE_HZ
-            for begin in np.sort(rng.uniform(0, seconds - 2 * span, per_scene)):
-                stretch = rng.choice([1.0, 1.0, 2.0])
-                shots = [world.render(plan, float(begin + stretch * k / RATE_HZ))
-                         for k in range(FRAMES)]
-                yield (np.stack([s.rgb for s in shots]),
-                       np.stack([s.seg for s in shots]).astype(np.uint8))
+    halves = ((range(0, count // 2, PER_SCENE), {'samples': 0, 'shadows': 512}),
+              (range(count // 2, count + PER_SCENE, PER_SCENE), {}))
+    for starts, look in halves:
+        with World(Contract.load(), **look) as world:
+            for start in starts:
+                plan = world.plan(SEED_BASE + seed * 10_000 + start // PER_SCENE, split='train',
+                                  seconds=SECONDS)
+                span = (FRAMES - 1) / RATE_HZ
+                for begin in np.sort(rng.uniform(0, SECONDS - 2 * span, PER_SCENE)):
+                    stretch = rng.choice([1.0, 1.0, 2.0])
+                    shots = [world.render(plan, float(begin + stretch * k / RATE_HZ))
+                             for k in range(FRAMES)]
+                    yield np.stack([s.rgb for s in shots]), np.stack([s.seg for s in shots])
 
 
 def render(folder: Path, seed: int, shapes: int, worlds: int) -> None:
     """Write both stores into `folder`, each only if it is not complete yet."""
-    os.nice(5)
+    os.environ.setdefault('LP_NUM_THREADS', '1')  # a software renderer takes every core otherwise
     if _count(folder / 'shapes') < shapes:
         write_clips(folder / 'shapes', shape_clips(seed, shapes), shapes, FRAMES, SHAPE_SIZE,
                     SHAPE_SIZE)

@@ -1,0 +1,104 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one object remembers: prompted frames, and a bounded number of frames since."""
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from pixelrefer_model.sam2.network import Selection
+from pixelrefer_model.sam2.policy import MemoryPolicy
+
+#: Memories are kept in the precision that the released checkpoints were trained with.
+MEMORY_DTYPE = torch.bfloat16
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """One frame of one object. index counts the tracker's frames; spatial [hw, 64], None where
+    only the pointer [C] is kept."""
+
+    index: int
+    spatial: Tensor | None
+    pointer: Tensor
+
+
+class MemoryBank:
+    """Bounded: `policy.anchors` prompted frames, `pointers` others, `spatial` of those with their
+    spatial memory. Equal after ten minutes and ten hours."""
+
+    def __init__(self, policy: MemoryPolicy, spatial: int, pointers: int) -> None:
+        self.policy = policy
+        self.oldest = pointers
+        self.spatial = spatial if policy.spatial is None else policy.spatial
+        self.pointers = pointers if policy.pointers is None else policy.pointers
+        self._anchors: list[Remembered] = []
+        self._recent: deque[Remembered] = deque(maxlen=max(self.pointers, self.spatial))
+
+    def __len__(self) -> int:
+        return len(self._anchors) + len(self._recent)
+
+    @property
+    def first_index(self) -> int | None:
+        """The frame of the first prompt; None before there was one."""
+        return self._anchors[0].index if self._anchors else None
+
+    def anchor(self, entry: Remembered) -> None:
+        """Remember a prompted frame; one of the same index is replaced, the oldest but the first
+        goes when there are too many."""
+        self.drop(entry.index)
+        self._anchors.append(entry)
+        self._anchors.sort(key=lambda each: each.index)
+        if len(self._anchors) > self.policy.anchors:
+            del self._anchors[1]
+
+    def add(self, entry: Remembered) -> None:
+        """Remember an unprompted frame, newer than all others."""
+        self._recent.append(entry)
+        if len(self._recent) > self.spatial:
+            old = self._recent[-1 - self.spatial]
+            self._recent[-1 - self.spatial] = replace(old, spatial=None)
+
+    def drop(self, index: int) -> None:
+        """Forget what was remembered of one frame."""
+        self._anchors = [each for each in self._anchors if each.index != index]
+        self._keep(each for each in self._recent if each.index != index)
+
+    def drop_after(self, index: int) -> None:
+        """Forget the unprompted frames after `index`, which are about to be seen again."""
+        self._keep(each for each in self._recent if each.index <= index)
+
+    def _keep(self, entries: Iterator[Remembered]) -> None:
+        kept = list(entries)
+        self._recent.clear()
+        self._recent.extend(kept)
+
+    def selection(self, now: int) -> Selection:
+        """What is attended to when frame `now` is decoded."""
+        anchors = [each for each in self._anchors if each.index <= now] or self._anchors[:1]
+        recent = [each for each in reversed(self._recent) if each.index < now]
+        spatial = [(each.spatial, 0) for each in anchors]
+        pointers = [(each.pointer, self._age(now - each.index)) for each in anchors]
+        placed = []
+        for rank, each in enumerate(recent, 1):
+            age = now - each.index
+            place = rank if self.policy.by_rank else age
+            if place <= self.spatial and each.spatial is not None:
+                placed.append((each.spatial, place))
+            if self.policy.by_rank or age <= self.pointers:
+                pointers.append((each.pointer, self._age(age)))
+        # oldest first: sums in the order of the library's session round alike
+        return Selection(spatial + placed[::-1], pointers)
+
+    def _age(self, frames: int) -> float:
+        # far outside of what was trained an encoding of time says nothing
+        return float(max(0, min(frames, self.oldest)) if self.policy.by_rank else frames)
+
+    def tensors(self) -> Iterator[Tensor]:
+        """Every tensor kept."""
+        for each in (*self._anchors, *self._recent):
+            if each.spatial is not None:
+                yield each.spatial
+            yield each.pointer

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered, when an object counts as seen, and how masks are published: as values."""
+
+import math
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class MemoryPolicy:
+    """Which frames an object remembers.
+
+    A frame is remembered when its object score (logit) is over `least_score`, its predicted IoU at
+    least `least_iou` and its mask at least `least_area` of the logits' cells. `by_rank`: the last
+    remembered frames count as 1, 2, 3, ... frames old however long ago they were, and pointers are
+    at most as old as those of the training; otherwise true distances are used and what is too old
+    falls out, so that an occlusion longer than the memory empties it. `anchors`: so many prompted
+    frames are kept, always the first and then the newest. `spatial`, `pointers`: so many unprompted
+    frames and pointers; None takes what the checkpoint was trained with. `believe_prompt`: a person
+    who points at an object is right that it is there, whatever the object score says.
+    """
+
+    least_score: float = 0.0
+    least_iou: float = 0.4
+    least_area: int = 1
+    by_rank: bool = True
+    anchors: int = 4
+    spatial: int | None = None
+    pointers: int | None = None
+    believe_prompt: bool = True
+
+    @classmethod
+    def good(cls) -> 'MemoryPolicy':
+        """Only good frames are remembered: the default."""
+        return cls()
+
+    @classmethod
+    def plain(cls) -> 'MemoryPolicy':
+        """Every frame is remembered, as in the inference session of transformers."""
+        return cls(least_score=-math.inf, least_iou=-math.inf, least_area=0, by_rank=False,
+                   anchors=16, believe_prompt=False)
+
+    def takes(self, score: float, iou: float, area: int) -> bool:
+        """Whether a frame of this object score (logit), predicted IoU and area is remembered."""
+        return score > self.least_score and iou >= self.least_iou and area >= self.least_area
+
+
+@dataclass(frozen=True)
+class StatePolicy:
+    """When an object is TRACKED, UNCERTAIN, OCCLUDED or LOST, and the way back.
+
+    In view: object score (logit) over `in_view` and a mask of at least `least_area` pixels. In
+    view with a predicted IoU of `sure_iou` or more is TRACKED, less UNCERTAIN; not in view is
+    OCCLUDED, and LOST after `lost_after_s` of the frames' own time. Back from OCCLUDED or LOST:
+    `back_frames` frames in a row in view, each with a predicted IoU of `back_iou` or more and an
+    area within `back_area` times that of the last good mask.
+    """
+
+    in_view: float = 0.0
+    least_area: int = 4
+    sure_iou: float = 0.5
+    lost_after_s: float = 3.0
+    back_iou: float = 0.5
+    back_area: tuple[float, float] = (0.2, 5.0)
+    back_frames: int = 2
+
+
+@dataclass(frozen=True)
+class MaskPolicy:
+    """How logits become published masks: connected parts under `islands` of the area are dropped;
+    `exclusive`: a pixel claimed by several objects goes to the one with the largest logit."""
+
+    islands: float = 0.01
+    exclusive: bool = False

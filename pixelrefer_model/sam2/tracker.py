@@ -1,0 +1,337 @@
+# SPDX-License-Identifier: Apache-2.0
+"""ObjectTracker: SAM 2 on a stream, with objects that come and go at any frame."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import Sam2VideoModel
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.prompt import MaskPrompt, Prompt
+from pixelrefer_model.sam2 import pixels
+from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
+from pixelrefer_model.sam2.checkpoint import load_model
+from pixelrefer_model.sam2.network import Decoded, Features, Sam2Network
+from pixelrefer_model.sam2.policy import MaskPolicy, MemoryPolicy, StatePolicy
+from pixelrefer_model.sam2.track import Held, StateMachine, Track, TrackState
+
+#: Features of so many processed frames are kept for prompts on a frame just past.
+KEPT_FRAMES = 4
+#: Logits given back to the network as a dense prompt are limited to this.
+_PROMPT_LOGIT = 32.0
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A processed frame: its number, stamp, size and features."""
+
+    index: int
+    stamp_ns: int
+    height: int
+    width: int
+    features: Features
+
+
+@dataclass
+class _Given:
+    """The points given for an object on one frame, to which a correction adds."""
+
+    index: int
+    points: Tensor | None
+    labels: Tensor | None
+    logits: Tensor | None
+
+
+class _Object:
+    """One object's memory, state and newest track."""
+
+    def __init__(self, object_id: str, bank: MemoryBank, states: StatePolicy) -> None:
+        self.id, self.bank = object_id, bank
+        self.machine = StateMachine(states)
+        self.given: _Given | None = None
+        self.index = -1
+        self.track: Track | None = None
+
+    def tensors(self) -> Iterator[Tensor]:
+        yield from self.bank.tensors()
+        if self.track is not None and self.track.logits is not None:
+            yield self.track.logits
+        if self.given is not None:
+            for tensor in (self.given.points, self.given.labels, self.given.logits):
+                if tensor is not None:
+                    yield tensor
+
+
+class ObjectTracker:
+    """Follows objects through frames. State is bounded: per object by its MemoryPolicy, for all by
+    KEPT_FRAMES encoded frames. Objects never influence one another.
+
+    Not thread safe: one worker owns it. Requests that cannot be served raise PixelReferError and
+    change nothing.
+    """
+
+    def __init__(self, model: Sam2VideoModel, *, memory: MemoryPolicy | None = None,
+                 states: StatePolicy | None = None, masks: MaskPolicy | None = None) -> None:
+        self.network = Sam2Network(model)
+        self.memory = memory or MemoryPolicy.good()
+        self.states = states or StatePolicy()
+        self.masks = masks or MaskPolicy()
+        self.encoded = 0
+        self._objects: dict[str, _Object] = {}
+        self._kept: deque[_Seen] = deque(maxlen=KEPT_FRAMES)
+        self._next = 0
+
+    @classmethod
+    def from_checkpoint(cls, path: str | os.PathLike, *, device: str = 'cpu',
+                        dtype: torch.dtype = torch.float32, image_size: int | None = None,
+                        memory: MemoryPolicy | None = None, states: StatePolicy | None = None,
+                        masks: MaskPolicy | None = None) -> 'ObjectTracker':
+        """A tracker from a folder with config.json and weights, as `facebook/sam2.1-hiera-*` are.
+
+        image_size: another input size in pixels than the checkpoint's. Raises PixelReferError
+        CHECKPOINT naming file and reason.
+        """
+        model = load_model(path, device=device, dtype=dtype, image_size=image_size)
+        return cls(model, memory=memory, states=states, masks=masks)
+
+    @property
+    def ids(self) -> list[str]:
+        """The objects, in the order in which they were added."""
+        return list(self._objects)
+
+    @torch.inference_mode()
+    def add(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
+        """Follow a new object from `frame` on, where `prompt` shows it.
+
+        On a frame older than the newest one processed the prompt is applied there and the object
+        is caught up over the kept frames; the track is of the newest frame. Raises PixelReferError
+        DUPLICATE_ID, or what `prompt.check` raises.
+        """
+        if object_id in self._objects:
+            raise PixelReferError('DUPLICATE_ID', f'{object_id!r} is tracked already; correct or '
+                                  'replace it, or choose another id')
+        prompt.check(frame.width, frame.height)
+        tracked = self._fresh(object_id)
+        track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
+        self._objects[object_id] = tracked
+        return track
+
+    @torch.inference_mode()
+    def correct(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
+        """Refine an object on `frame`, with all that is remembered of it until then.
+
+        Points on the frame of the last prompt add to that prompt. Raises PixelReferError
+        UNKNOWN_ID, or what `prompt.check` raises.
+        """
+        tracked = self._known(object_id)
+        prompt.check(frame.width, frame.height)
+        return self._prompt(tracked, prompt, self._frame(frame), alone=False)
+
+    @torch.inference_mode()
+    def replace(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
+        """Forget what is remembered of an object and follow what `prompt` shows under its id."""
+        self._known(object_id)
+        prompt.check(frame.width, frame.height)
+        tracked = self._fresh(object_id)
+        track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
+        self._objects[object_id] = tracked
+        return track
+
+    def remove(self, object_id: str) -> None:
+        """Forget an object. Raises PixelReferError UNKNOWN_ID."""
+        self._known(object_id)
+        del self._objects[object_id]
+
+    def reset(self) -> None:
+        """Forget everything: objects and frames."""
+        self._objects.clear()
+        self._kept.clear()
+        self._next = 0
+
+    def lose(self, stamp_ns: int) -> list[Track]:
+        """Time jumped to `stamp_ns`: kept frames are forgotten, every object keeps its id and its
+        memory and is LOST until it is surely back."""
+        self._kept.clear()
+        for tracked in self._objects.values():
+            tracked.machine.lose(stamp_ns)
+            tracked.given = None
+            tracked.track = Track(tracked.id, TrackState.LOST, None, 0.0, None, 0, stamp_ns,
+                                  stamp_ns)
+        return [tracked.track for tracked in self._objects.values()]
+
+    @torch.inference_mode()
+    def step(self, frame: Frame) -> list[Track]:
+        """Follow every object into `frame`, the newest; tracks in the order of adding.
+
+        The frame is encoded once, not at all when a prompt came on it already. Objects that were
+        prompted on it keep that answer. Raises PixelReferError STAMP_TOO_OLD for a frame older
+        than the newest one processed.
+        """
+        if self._kept and frame.stamp_ns < self._kept[-1].stamp_ns:
+            raise PixelReferError(
+                'STAMP_TOO_OLD', f'the frame of {frame.stamp_ns} ns is older than the newest one '
+                f'processed, {self._kept[-1].stamp_ns} ns; frames are taken in order')
+        seen = self._frame(frame)
+        self._follow([each for each in self._objects.values() if each.index != seen.index], seen)
+        if self.masks.exclusive:
+            self._exclude(seen)
+        return [tracked.track for tracked in self._objects.values()]
+
+    def held(self) -> Held:
+        """Count what is kept between frames; tensors that share memory count their memory once."""
+        tensors = [tensor for seen in self._kept for tensor in seen.features.tensors()]
+        tensors += [tensor for each in self._objects.values() for tensor in each.tensors()]
+        stores = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+                  for tensor in tensors}
+        return Held(len(tensors), sum(stores.values()))
+
+    def _known(self, object_id: str) -> _Object:
+        if object_id not in self._objects:
+            known = ', '.join(self._objects) or 'none'
+            raise PixelReferError('UNKNOWN_ID',
+                                  f'no object {object_id!r} is tracked; tracked are: {known}')
+        return self._objects[object_id]
+
+    def _fresh(self, object_id: str) -> _Object:
+        config = self.network.config
+        bank = MemoryBank(self.memory, config.num_maskmem - 1,
+                          config.max_object_pointers_in_encoder - 1)
+        return _Object(object_id, bank, self.states)
+
+    def _frame(self, frame: Frame) -> _Seen:
+        """The frame's features: kept, or encoded now and kept if it is the newest."""
+        for seen in self._kept:
+            if seen.stamp_ns == frame.stamp_ns:
+                return seen
+        network = self.network
+        features = network.encode(
+            pixels.to_pixels(frame.image, network.size, network.device, network.dtype))
+        self.encoded += 1
+        later = [seen.index for seen in self._kept if seen.stamp_ns > frame.stamp_ns]
+        if later:
+            # no longer kept: it stands just before the first later frame that is
+            return _Seen(later[0] - 1, frame.stamp_ns, frame.height, frame.width, features)
+        seen = _Seen(self._next, frame.stamp_ns, frame.height, frame.width, features)
+        self._next += 1
+        self._kept.append(seen)
+        return seen
+
+    def _prompt(self, tracked: _Object, prompt: Prompt, seen: _Seen, alone: bool) -> Track:
+        """Apply a prompt on `seen`, remember it as an anchor, catch up to the newest frame."""
+        network, index = self.network, seen.index
+        before = tracked.given if tracked.given and tracked.given.index == index else None
+        first = tracked.bank.first_index
+        alone = alone or (before is not None and first == index)
+        if isinstance(prompt, MaskPrompt):
+            mask = pixels.to_mask_prompt(prompt.mask, network.size, network.device)
+            decoded, full = network.given(seen.features, mask)
+            given = _Given(index, None, None, decoded.logits)
+        else:
+            decoded, given = self._point_at(tracked, prompt, seen, before, alone)
+            full = network.full_size(decoded.logits)
+        score = decoded.score.clamp(min=1.0) if self.memory.believe_prompt else decoded.score
+        memory = network.remember(seen.features.coarse, full, score,
+                                  torch.ones(1, dtype=torch.bool, device=network.device))
+        tracked.bank.drop_after(index)
+        tracked.bank.anchor(Remembered(index, memory[0].to(MEMORY_DTYPE), decoded.pointer[0]))
+        tracked.given, tracked.index = given, index
+        self._publish(tracked, seen, decoded, lambda area: tracked.machine.prompted(
+            area, seen.stamp_ns))
+        for later in [each for each in self._kept if each.index > index]:
+            self._follow([tracked], later)
+        return tracked.track
+
+    def _point_at(self, tracked: _Object, prompt: Prompt, seen: _Seen, before: _Given | None,
+                  alone: bool) -> tuple[Decoded, _Given]:
+        network, features = self.network, seen.features
+        points, labels = pixels.to_points(prompt, seen.width, seen.height, network.size,
+                                          network.device)
+        dense = None
+        if before is not None and before.points is not None and not (labels == 2).any():
+            points = torch.cat([before.points, points], dim=1)
+            labels = torch.cat([before.labels, labels], dim=1)
+        elif before is not None and before.logits is not None and not (labels == 2).any():
+            dense = before.logits[None].clamp(-_PROMPT_LOGIT, _PROMPT_LOGIT)
+        image = network.unconditioned(features.coarse) if alone else network.condition(
+            features.coarse, [tracked.bank.selection(seen.index)])
+        found = network.candidates(image, features.fine, points.to(network.dtype), labels, dense)
+        decoded = network.choose(found, network.multimask(alone, points.shape[1]),
+                                 believe=self.memory.believe_prompt)
+        return decoded, _Given(seen.index, points, labels, None)
+
+    def _follow(self, objects: list[_Object], seen: _Seen) -> None:
+        """Decode one frame for several objects as one batch, then remember the good ones."""
+        if not objects:
+            return
+        network, count = self.network, len(objects)
+        features = seen.features.for_objects(count)
+        image = network.condition(features.coarse,
+                                  [each.bank.selection(seen.index) for each in objects])
+        several = network.multimask(False, 0)
+        decoded = Decoded.joined([
+            network.choose(network.candidates(image[at], features.rows(at).fine, None, None),
+                           several) for at in self._batches(count)])
+        kept = []
+        for row, tracked in enumerate(objects):
+            own = decoded.row(row)
+            score, iou = float(own.score[0]), float(own.iou[0])
+            tracked.index = seen.index
+            self._publish(tracked, seen, own, lambda area, tracked=tracked, score=score, iou=iou:
+                          tracked.machine.update(score, iou, area, seen.stamp_ns))
+            cells = int((own.logits > 0).sum())
+            if self.memory.takes(score, iou, cells) and (
+                    tracked.machine.state.in_view or not self.memory.by_rank):
+                kept.append(row)
+        if not kept:
+            return
+        rows = torch.tensor(kept, device=network.device)
+        memory = torch.cat([
+            network.remember(features.coarse[:len(rows[at])],
+                             network.full_size(decoded.logits[rows[at]]), decoded.score[rows[at]],
+                             torch.zeros(len(rows[at]), dtype=torch.bool, device=network.device))
+            for at in self._batches(len(kept))])
+        for at, row in enumerate(kept):
+            # clones: a view would keep the whole batch, other objects' memories included
+            objects[row].bank.add(Remembered(seen.index, memory[at].to(MEMORY_DTYPE).clone(),
+                                             decoded.pointer[row].clone()))
+
+    def _batches(self, count: int) -> list[slice]:
+        """How `count` objects go through the convolutions: all at once on a GPU, one by one on a
+        CPU, whose kernels choose the order of their sums by the size of the batch: there another
+        object would change the last bits of this one's mask."""
+        if self.network.device.type == 'cpu':
+            return [slice(row, row + 1) for row in range(count)]
+        return [slice(0, count)]
+
+    def _publish(self, tracked: _Object, seen: _Seen, decoded: Decoded,
+                 judge: Callable[[int], TrackState]) -> None:
+        """Make the object's track from its logits; `judge` turns the mask's area into a state."""
+        mask = (pixels.to_masks(decoded.logits, seen.height, seen.width)[0] > 0).numpy()
+        mask = pixels.without_islands(mask, self.masks.islands)
+        area = int(mask.sum())
+        state = judge(area)
+        score = float(decoded.score[0].sigmoid() * decoded.iou[0].clamp(0, 1))
+        shown = state.in_view
+        tracked.track = Track(
+            tracked.id, state, mask if shown else None, score,
+            pixels.box_of(mask) if shown else None, area if shown else 0, seen.stamp_ns,
+            tracked.machine.last_seen_ns, decoded.logits[0].float().cpu().clone())
+
+    def _exclude(self, seen: _Seen) -> None:
+        """Give pixels that several objects claim to the one with the largest logit."""
+        shown = [each for each in self._objects.values() if each.track.mask is not None]
+        if len(shown) < 2:
+            return
+        logits = pixels.to_masks(torch.stack([each.track.logits for each in shown]), seen.height,
+                                 seen.width)
+        winner = logits.argmax(0).numpy()
+        for rank, each in enumerate(shown):
+            mask = each.track.mask & (winner == rank)
+            each.track = Track(each.id, each.track.state, mask, each.track.score,
+                               pixels.box_of(mask), int(mask.sum()), each.track.stamp_ns,
+                               each.track.last_seen_ns, each.track.logits)
