@@ -69,6 +69,7 @@ class Fact:
         """The same in the image flipped left to right."""
         x, y, z = self.camera
         return replace(self, x=1 - self.x, camera=(-x, y, z),
+                       world=(-self.world[0], *self.world[1:]),
                        motion=_MIRRORED.get(self.motion, self.motion))
 
 

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Auxiliary heads: what each object token and each selected cell should know. Not exported.
+
+They give the vision tower a dense signal long before the language model can pass one back.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from pixelrefer_model.pixelrefer import PixelReferConfig
+from training.refer.facts import (
+    AIR, CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
+from training.refer.scenes import Scene
+
+SUPPORTS = ('table', *CATEGORIES)
+#: Words that a head tells apart, and the weight of its loss.
+WORDS = {'category': (CATEGORIES, 1.0), 'colour': (COLOURS, 0.7), 'pattern': (PATTERNS, 1.0),
+         'size': (SIZES, 0.5), 'row': (ROWS, 0.3), 'column': (COLUMNS, 0.3),
+         'support': (SUPPORTS, 0.6)}
+CELL_WORDS = {'category': 0.6, 'colour': 0.4, 'pattern': 0.6}
+MOTION_WEIGHT, PLACE_WEIGHT, POSE_WEIGHT = 1.0, 1.0, 0.5
+UNKNOWN = -100
+
+
+@dataclass(frozen=True)
+class Labels:
+    """Targets of a step. words: per head int64 [R] (UNKNOWN where there is none). places: float
+    [R, 6], camera and world position in metres. poses: float [U, 6], one per encoded frame.
+    clips: per object of a clip its regions, oldest first, and motion int64."""
+
+    words: dict[str, Tensor]
+    places: Tensor
+    poses: Tensor
+    clips: list[tuple[list[int], int]]
+
+
+def labels(scenes: list[Scene]) -> Labels:
+    """Targets of scenes in the order in which `collate` packs their regions."""
+    words = {name: [] for name in WORDS}
+    places, poses, clips, start = [], [], [], 0
+    for scene in scenes:
+        for view, i in scene.regions:
+            fact = scene.facts[view][i]
+            for name, (vocabulary, _) in WORDS.items():
+                word = _support(fact, scene.facts[view]) if name == 'support' \
+                    else getattr(fact, name)
+                words[name].append(vocabulary.index(word) if word else UNKNOWN)
+            places.append((*fact.camera, *fact.world))
+        poses += [scene.poses[v] for v in dict.fromkeys(view for view, _ in scene.regions)]
+        for i, motion in scene.motions.items():
+            if motion:
+                rows = [start + r for r, (_, other) in enumerate(scene.regions) if other == i]
+                clips.append((rows, MOTIONS.index(motion)))
+        start += len(scene.regions)
+    return Labels({name: torch.tensor(values) for name, values in words.items()},
+                  torch.tensor(np.array(places), dtype=torch.float32),
+                  torch.tensor(np.array(poses), dtype=torch.float32), clips)
+
+
+def _support(fact: Fact, facts: list[Fact]) -> str | None:
+    if fact.held == AIR:
+        return None
+    return 'table' if fact.support is None else facts[fact.support].category
+
+
+class Heads(nn.Module):
+    """Linear heads on the mean object token, on cells, on frames and on clips."""
+
+    def __init__(self, config: PixelReferConfig) -> None:
+        super().__init__()
+        width, out = config.vision.hidden_size, config.language.hidden_size
+        self.norm = nn.LayerNorm(out)
+        self.words = nn.ModuleDict({n: nn.Linear(out, len(v)) for n, (v, _) in WORDS.items()})
+        self.cells = nn.ModuleDict({n: nn.Linear(width, len(WORDS[n][0])) for n in CELL_WORDS})
+        self.place = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 6))
+        self.pose = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
+        self.motion = nn.Sequential(nn.Linear(4 * out, out), nn.GELU(), nn.Linear(out, 5))
+
+    def losses(self, tokens: Tensor, cells: Tensor, counts: list[int], frames: Tensor,
+               wanted: Labels) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Weighted losses and, per head, the predicted classes.
+
+        tokens [R, K, D]; cells [M, C] with `counts` per region; frames [U, S, C], features of each
+        frame's global image.
+        """
+        mean = self.norm(tokens.mean(1))
+        losses, said = {}, {}
+        for name, (_, weight) in WORDS.items():
+            scores = self.words[name](mean)
+            losses[name] = weight * F.cross_entropy(scores, wanted.words[name],
+                                                    ignore_index=UNKNOWN)
+            said[name] = scores.argmax(1)
+        repeats = torch.tensor(counts)
+        share = (1 / repeats.clamp(min=1)).repeat_interleave(repeats)
+        for name, weight in CELL_WORDS.items():
+            each = F.cross_entropy(self.cells[name](cells),
+                                   wanted.words[name].repeat_interleave(repeats), reduction='none')
+            losses[f'cell_{name}'] = weight * (each * share).sum() / len(counts)
+        losses['place'] = PLACE_WEIGHT * F.smooth_l1_loss(
+            self.place(mean), wanted.places, beta=0.05)
+        losses['pose'] = POSE_WEIGHT * F.smooth_l1_loss(
+            self.pose(frames.mean(1)), wanted.poses, beta=0.05)
+        if wanted.clips:
+            seen = torch.stack([torch.cat([
+                mean[rows[0]], mean[rows[-1]], mean[rows[-1]] - mean[rows[0]],
+                mean[rows].mean(0)]) for rows, _ in wanted.clips])
+            scores = self.motion(seen)
+            truth = torch.tensor([motion for _, motion in wanted.clips])
+            losses['motion'] = MOTION_WEIGHT * F.cross_entropy(scores, truth)
+            said['motion'] = scores.argmax(1)
+        return losses, said

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""First weights of the tiny model."""
+
+import numpy as np
+import torch
+
+from pixelrefer_model.pixelrefer import PixelReferConfig, PixelReferLite
+from training.refer.scenes import Scene
+
+#: Noise floor of pixel values in -1..1; components below it are not blown up.
+NOISE = 0.02
+SCALE = 0.7
+LANGUAGE_SPREAD = 0.08
+
+
+def first_weights(config: PixelReferConfig, scenes: list[Scene]) -> PixelReferLite:
+    """A new model; its patch embedding whitens the patches of `scenes`.
+
+    In raw patches the mean brightness outweighs texture by far, and stripes stay invisible to the
+    layers above for long. After whitening every component of the patches starts equally loud.
+    """
+    model = PixelReferLite.from_config(config)
+    patches = np.concatenate([p for scene in scenes for p in scene.inputs.patches])
+    values = torch.from_numpy(patches).double() / 127.5 - 1
+    mean = values.mean(0)
+    variance, vectors = torch.linalg.eigh(torch.cov((values - mean).T))
+    width = config.vision.hidden_size
+    strongest = vectors[:, -width:] / (variance[-width:].clamp(min=0) + NOISE ** 2).sqrt()
+    projection = (SCALE * strongest.T).float()
+    embedding = model.tower.embeddings.patch_embedding
+    with torch.no_grad():
+        embedding.weight[:len(projection)] = projection.view(-1, *embedding.weight.shape[1:])
+        embedding.bias.zero_()
+        embedding.bias[:len(projection)] = -projection @ mean.float()
+        for name, parameter in model.named_parameters():
+            if name.startswith(('model.layers', 'model.embed')) and parameter.dim() == 2:
+                deep = name.endswith(('o_proj.weight', 'down_proj.weight'))
+                spread = LANGUAGE_SPREAD / (
+                    (2 * config.language.num_hidden_layers) ** 0.5 if deep else 1)
+                parameter.normal_(0, spread)
+    return model

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions of a step as token sequences, put together by the very function inference uses."""
+
+from dataclasses import dataclass, replace
+from random import Random
+
+import torch
+from torch import Tensor
+
+from pixelrefer_model.language import Evidence, Tokenizer, compose
+from training.refer.questions import Asker, Item, shuffled_pairs
+from training.refer.scenes import Scene
+
+#: How often each kind is asked of one object in one frame.
+SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 14, 'size': 8, 'phrase': 10,
+                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 12, 'choice': 8}
+WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
+                 'detailed': 12}
+PAIR_SHARES = {'relation': 20, 'depth': 16, 'is_left': 6, 'is_right': 6, 'is_in_front': 6,
+               'is_behind': 6, 'same_colour': 20, 'same_category': 8, 'held': 14, 'held_in': 8}
+#: Pair kinds whose yes is rare in a scene: every pair is tried.
+RARE = ('same_colour', 'same_category', 'held', 'held_in')
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A question about regions of a step.
+
+    regions: per object of the request its regions, oldest first. seconds: likewise, or None for
+    the image form.
+    """
+
+    item: Item
+    regions: list[list[int]]
+    seconds: list[list[float]] | None
+
+
+@dataclass(frozen=True)
+class Sequences:
+    """Prompts with their answers, padded at the end.
+
+    ids: int64 [B, N]. rows: int64, the object token (region * K + k) of every `<REGION>` place in
+    order. targets: int64 [B, N], the next token where an answer is due, else -100.
+    """
+
+    ids: Tensor
+    rows: Tensor
+    targets: Tensor
+
+
+class Questioner:
+    """Draws the questions of training steps; keeps the answers balanced over all of them."""
+
+    def __init__(self, rng: Random, asker: Asker) -> None:
+        self.rng = rng
+        self.asker = asker
+
+    def _draw(self, shares: dict[str, int]) -> str:
+        return self.rng.choices(list(shares), list(shares.values()))[0]
+
+    def about(self, scene: Scene, offset: int, *, singles: int, pairs: int,
+              windows: int) -> list[Asked]:
+        """Questions about a scene whose first region has the number `offset`.
+
+        singles and windows: per object; pairs: per scene. A clip is asked of as a window, and of
+        one of its frames as a picture.
+        """
+        asked: list[Asked] = []
+        views = sorted({view for view, _ in scene.regions})
+        view = self.rng.choice(views)
+        facts = scene.facts[view]
+        place = {i: offset + scene.region(view, i)
+                 for v, i in scene.regions if v == view}
+        clip = len(scene.seconds) > 1
+        for i in place:
+            for _ in range(1 if clip else singles):
+                # At most one more try where an answer was ahead of the others.
+                item = self.asker.single(self._draw(SINGLE_SHARES), facts, i) or \
+                    self.asker.single(self._draw(SINGLE_SHARES), facts, i)
+                if item:
+                    asked.append(Asked(item, [[place[i]]], None))
+        asked += self._several(facts, place, 1 if clip else pairs)
+        if clip:
+            asked += self._windows(scene, offset, windows)
+        return asked
+
+    def _several(self, facts: list, place: dict[int, int], pairs: int) -> list[Asked]:
+        asked = []
+        things = list(place)
+        if len(things) < 2:
+            return asked
+        for _ in range(pairs):
+            kind = self._draw(PAIR_SHARES)
+            order = shuffled_pairs(len(things), self.rng)
+            for i, j in order if kind in RARE else order[:2]:
+                item = self.asker.pair(kind, facts, things[i], things[j])
+                if item:
+                    asked.append(Asked(item, [[place[k]] for k in item.objects], None))
+                    break
+        if self.rng.random() < 0.7:
+            count = self.rng.randint(2, min(4, len(things)))
+            chosen = tuple(self.rng.sample(things, count))
+            kind = 'count' if self.rng.random() < 0.75 else 'count_colour'
+            item = self.asker.group(kind, facts, chosen)
+            if item:
+                asked.append(Asked(item, [[place[k]] for k in chosen], None))
+        return asked
+
+    def _windows(self, scene: Scene, offset: int, windows: int) -> list[Asked]:
+        asked = []
+        # Times count from the object's own first observation, which may be long ago.
+        before = self.rng.choice((0.0, 0.0, round(self.rng.uniform(0, 40), 1)))
+        for i, motion in scene.motions.items():
+            views = scene.views_of(i)
+            facts = list(scene.facts[views[-1]])
+            facts[i] = replace(facts[i], motion=motion)
+            rows = [offset + scene.region(v, i) for v in views]
+            seconds = [before + scene.seconds[v] for v in views]
+            for _ in range(windows):
+                item = self.asker.single(self._draw(WINDOW_SHARES), facts, i, video=True)
+                if item:
+                    asked.append(Asked(item, [rows], [seconds]))
+        return asked
+
+
+def sequences(asked: list[Asked], k: int, tokenizer: Tokenizer, *, buckets: int = 3
+              ) -> list[Sequences]:
+    """Token sequences of like length together, in `buckets` batches."""
+    made = []
+    for one in asked:
+        evidence = [Evidence(str(n), _rows(regions, k), None if one.seconds is None
+                             else one.seconds[n]) for n, regions in enumerate(one.regions)]
+        prompt = compose(one.item.text, evidence)
+        head = tokenizer.encode(prompt.text)
+        answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
+        made.append((head + answer, len(head), prompt.tokens[:, 0]))
+    made.sort(key=lambda one: len(one[0]))
+    size = -(-len(made) // buckets)
+    return [_padded(made[at:at + size]) for at in range(0, len(made), size)]
+
+
+def _rows(regions: list[int], k: int) -> Tensor:
+    """[n, K, 1]: the number of each object token instead of the token."""
+    return (torch.tensor(regions)[:, None] * k + torch.arange(k))[..., None]
+
+
+def _padded(made: list[tuple[list[int], int, Tensor]]) -> Sequences:
+    longest = max(len(ids) for ids, _, _ in made)
+    ids = torch.zeros(len(made), longest, dtype=torch.long)
+    targets = torch.full((len(made), longest), -100)
+    for n, (sequence, head, _) in enumerate(made):
+        ids[n, :len(sequence)] = torch.tensor(sequence)
+        targets[n, head - 1:len(sequence) - 1] = ids[n, head:len(sequence)]
+    return Sequences(ids, torch.cat([rows for _, _, rows in made]), targets)

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Trains the tiny PixelRefer-Lite:
+`./run python training/refer/train.py --out DIR --minutes M --seed S`.
+
+DIR gets the rendered scenes, the state (a later start with the same DIR goes on), log.jsonl,
+curve.png and, in DIR/checkpoint, the checkpoint. One thread; see the model card for figures.
+"""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import torch
+from tqdm import tqdm
+
+from training.refer.curve import draw_curve
+from training.refer.pool import Pool, Rendering, curve_records
+from training.refer.products import low_precision_products
+from training.refer.sizes import export, tiny_config
+from training.refer.start import first_weights
+from training.refer.tokenizer import train_tokenizer
+from training.refer.trainer import Recipe, Trainer
+from training.world import Contract
+
+#: Seconds of training between two points of the curve, and between two saved states.
+CURVE_EVERY, SAVE_EVERY = 300.0, 180.0
+REFRESH_STEPS = 25
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Train until the minutes are used up; export at the end and whenever the state is saved."""
+    torch.set_num_threads(1)
+    torch.manual_seed(arguments.seed)
+    out: Path = arguments.out
+    shards = arguments.shards_dir or out / 'shards'
+    for folder in (out, shards):
+        folder.mkdir(parents=True, exist_ok=True)
+    recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed)
+    contract, tokenizer = Contract.load(), train_tokenizer()
+    with Rendering(shards, arguments.shards, arguments.seed,
+                   start=not arguments.no_render) as rendering:
+        held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2)
+        rendering.wait()
+        pool = Pool(shards, arguments.shards, arguments.seed)
+        trainer = Trainer(_first_model(tokenizer, pool, recipe, contract), tokenizer, recipe,
+                          contract)
+        state = out / 'state.pt'
+        if state.exists():
+            trainer.load_state(torch.load(state, weights_only=True))
+            print(f'goes on at step {trainer.step}, {trainer.seconds:.0f} s', file=sys.stderr)
+        if arguments.products == 'bf16':
+            low_precision_products(trainer.model)
+        scenes = trainer.scenes(held_out, None)
+        (out / 'recipe.json').write_text(json.dumps(
+            {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products},
+            indent=2) + '\n')
+        _loop(trainer, pool, scenes, out)
+
+
+def _first_model(tokenizer, pool: Pool, recipe: Recipe, contract: Contract):
+    config = tiny_config(tokenizer)
+    from pixelrefer_model.pixelrefer import EncodePolicy
+    from training.refer.scenes import make_scene
+    some = [make_scene(record, config, EncodePolicy.robot(), contract, most=5, rng=None)
+            for record in pool.singles[:150]]
+    return first_weights(config, [scene for scene in some if scene is not None])
+
+
+def _loop(trainer: Trainer, pool: Pool, scenes: list, out: Path) -> None:
+    total = int(trainer.recipe.minutes * 60)
+    measured = saved = trainer.seconds
+    with open(out / 'log.jsonl', 'a') as log, tqdm(
+            total=total, initial=int(trainer.seconds), unit='s') as bar:
+        recent: dict[str, float] = {}
+        while trainer.progress < 1:
+            if trainer.step % REFRESH_STEPS == 0:
+                pool.refresh()
+            shown = trainer.train_step(pool)
+            for name, value in shown.items():
+                recent[name] = 0.95 * recent.get(name, value) + 0.05 * value
+            bar.update(int(trainer.seconds) - bar.n)
+            bar.set_postfix_str(f'step {trainer.step} ' + ' '.join(
+                f'{name} {recent[name]:.2f}' for name in (
+                    'category', 'pattern', 'motion', 'answers') if name in recent))
+            done = trainer.progress >= 1
+            if done or trainer.seconds - measured >= CURVE_EVERY:
+                measured = trainer.seconds
+                point = {'step': trainer.step, 'seconds': round(trainer.seconds, 1),
+                         'regions': trainer.regions, 'stage': 1 + trainer.speaking,
+                         'loss': {n: round(v, 4) for n, v in recent.items()},
+                         'held_out': {n: round(v, 4) for n, v in trainer.measure(scenes).items()}}
+                log.write(json.dumps(point) + '\n')
+                log.flush()
+                draw_curve(out / 'log.jsonl', out / 'curve.png')
+            if done or trainer.seconds - saved >= SAVE_EVERY:
+                saved = trainer.seconds
+                part = out / 'state.part'
+                torch.save(trainer.state(), part)
+                part.rename(out / 'state.pt')
+                export(trainer.model, trainer.tokenizer, out / 'checkpoint')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('--out', type=Path, required=True, help='folder of the run')
+    parser.add_argument('--minutes', type=float, default=70, help='minutes of training')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--shards', type=int, default=64, help='150 rendered scenes each')
+    parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
+    parser.add_argument('--no-render', action='store_true',
+                        help='another process renders the shards')
+    parser.add_argument('--curve-scenes', type=int, default=80,
+                        help='held-out single frames for the curve, and half as many clips')
+    parser.add_argument('--products', choices=('float32', 'bf16'), default='bf16',
+                        help='precision of matrix products in linear layers')
+    arguments = parser.parse_args()
+    if arguments.minutes <= 0 or arguments.shards < 1:
+        parser.error('--minutes must be over 0 and --shards at least 1')
+    run(arguments)
+
+
+if __name__ == '__main__':
+    main()

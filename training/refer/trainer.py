@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Two-stage training: objects first (auxiliary heads), then questions and answers (all weights).
+
+The order is the paper's: object perception, then instructions. Progress is measured in seconds of
+training, so that a run fits the time it is given; every draw depends on the seed and the step.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from pixelrefer_model.language import Tokenizer
+from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, SeededPermutation, collate
+from training.refer.heads import UNKNOWN, Heads, Labels, labels
+from training.refer.pool import Pool
+from training.refer.questions import Asker
+from training.refer.records import Record
+from training.refer.scenes import Scene, make_scene
+from training.refer.texts import Questioner, Sequences, sequences
+from training.world import Contract
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How it is trained. minutes of training in all; vision: share of the first stage. singles,
+    clips: records of a step; objects: at most, of a single frame and of a clip. pairs: questions
+    about two objects per frame; asked: per object of a frame and of a window."""
+
+    minutes: float = 70.0
+    vision: float = 0.55
+    seed: int = 0
+    rate: float = 2e-3
+    last_rate: float = 0.03
+    warm_up: int = 80
+    decay: float = 0.03
+    clip: float = 1.0
+    singles: int = 4
+    clips: int = 1
+    objects: tuple[int, int] = (5, 4)
+    pairs: int = 5
+    asked: tuple[int, int] = (3, 3)
+    heads_later: float = 0.3
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A step's scenes through the encoder: object tokens [R, K, D], losses and predictions of the
+    heads, and what they should have been."""
+
+    tokens: Tensor
+    losses: dict[str, Tensor]
+    said: dict[str, Tensor]
+    wanted: Labels
+
+
+class Trainer:
+    """Model, heads, optimiser and the clock of a run."""
+
+    def __init__(self, model: PixelReferLite, tokenizer: Tokenizer, recipe: Recipe,
+                 contract: Contract) -> None:
+        self.model, self.tokenizer, self.recipe = model, tokenizer, recipe
+        self.contract = contract
+        self.heads = Heads(model.config)
+        self.policy = EncodePolicy.robot()
+        rng = Random(recipe.seed)
+        self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
+        language, vision = [], []
+        for name, parameter in [*model.named_parameters(), *self.heads.named_parameters()]:
+            (language if name.startswith(('model.layers', 'model.embed', 'model.norm'))
+             else vision).append(parameter)
+        self.optimizer = torch.optim.AdamW(
+            [{'params': [p for p in group if (p.dim() > 1) == decayed], 'part': part,
+              'weight_decay': recipe.decay if decayed else 0.0}
+             for part, group in (('vision', vision), ('language', language))
+             for decayed in (True, False)], lr=recipe.rate, betas=(0.9, 0.98))
+        self.step, self.seconds, self.spoken = 0, 0.0, 0
+        self.regions = 0
+
+    @property
+    def progress(self) -> float:
+        """0 at the start, 1 when the time is used up."""
+        return self.seconds / (self.recipe.minutes * 60)
+
+    @property
+    def speaking(self) -> bool:
+        """Whether the second stage has begun."""
+        return self.progress >= self.recipe.vision
+
+    def scenes(self, records: list[Record], rng: np.random.Generator | None) -> list[Scene]:
+        """Records as scenes, augmented if there is an `rng`."""
+        most = self.recipe.objects
+        made = [make_scene(record, self.model.config, self.policy, self.contract,
+                           most=most[len(record.views) > 1], rng=rng) for record in records]
+        return [scene for scene in made if scene is not None]
+
+    def encode(self, scenes: list[Scene], seed: int | None) -> Encoded:
+        """Object tokens and what the heads say; random first centroids with a `seed`."""
+        kmeans = self.policy.kmeans if seed is None else SeededPermutation(seed)
+        batch = collate([scene.inputs for scene in scenes], kmeans)
+        features = self.model.features(batch)
+        encoder = self.model.model.region_encoder
+        cells = encoder.select(features, batch)
+        counts = np.diff(batch.bounds).tolist()
+        tokens = encoder(features, batch).tokens
+        wanted = labels(scenes)
+        losses, said = self.heads.losses(tokens, cells, counts, features[batch.global_.rows],
+                                         wanted)
+        return Encoded(tokens, losses, said, wanted)
+
+    def answer_loss(self, tokens: Tensor, batches: list[Sequences]) -> Tensor:
+        """Mean cross-entropy over all answer tokens."""
+        total, count = 0.0, 0
+        for batch in batches:
+            scores, truth = self.answer_scores(tokens, batch)
+            total = total + F.cross_entropy(scores, truth, reduction='sum')
+            count += len(truth)
+        return total / count
+
+    def answer_scores(self, tokens: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """Scores [T, V] and truth [T] at every place where an answer token is due."""
+        embeds = self.model.embed(batch.ids, tokens.flatten(0, 1)[batch.rows])
+        hidden = self.model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        due = batch.targets >= 0
+        return self.model.logits(hidden[due]), batch.targets[due]
+
+    def train_step(self, pool: Pool) -> dict[str, float]:
+        """One update; returns the losses."""
+        began, recipe = time.monotonic(), self.recipe
+        rng = np.random.default_rng((recipe.seed, self.step, 13))
+        scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips), rng)
+        encoded = self.encode(scenes, self.step)
+        loss = sum(encoded.losses.values())
+        shown = {name: float(value) for name, value in encoded.losses.items()}
+        if self.speaking:
+            answers = self.answer_loss(encoded.tokens, self._asked(scenes))
+            shown['answers'] = float(answers)
+            loss = answers + recipe.heads_later * loss
+            self.spoken += 1
+        self._set_rates()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(
+            [p for group in self.optimizer.param_groups for p in group['params']], recipe.clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.regions += len(encoded.tokens)
+        # A machine that slept or was stopped must not use up the time.
+        self.seconds += min(time.monotonic() - began, 10.0)
+        return shown
+
+    def _asked(self, scenes: list[Scene]) -> list[Sequences]:
+        asked, offset = [], 0
+        for scene in scenes:
+            asked += self.questioner.about(
+                scene, offset, singles=self.recipe.asked[0], pairs=self.recipe.pairs,
+                windows=self.recipe.asked[1])
+            offset += len(scene.regions)
+        return sequences(asked, self.model.config.mask_num, self.tokenizer)
+
+    def _set_rates(self) -> None:
+        recipe = self.recipe
+        own = max(0.0, (self.progress - recipe.vision) / (1 - recipe.vision))
+        for group in self.optimizer.param_groups:
+            vision = group['part'] == 'vision'
+            part, steps = (self.progress, self.step) if vision else (own, self.spoken)
+            falling = 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
+            group['lr'] = recipe.rate * min(1.0, (steps + 1) / recipe.warm_up) * (
+                recipe.last_rate + (1 - recipe.last_rate) * falling)
+
+    @torch.no_grad()
+    def measure(self, scenes: list[Scene], size: int = 6) -> dict[str, float]:
+        """Shares of right predictions on held-out scenes: the heads', and, in the second stage,
+        of whole answers (`answer:KIND`), teacher-forced."""
+        right: dict[str, list[bool]] = {}
+        questions = Random(5)
+        questioner = Questioner(questions, Asker(questions, self.contract, 'train'))
+        for at in range(0, len(scenes), size):
+            some = scenes[at:at + size]
+            encoded = self.encode(some, None)
+            truth = {**encoded.wanted.words,
+                     'motion': torch.tensor([m for _, m in encoded.wanted.clips])}
+            for name, said in encoded.said.items():
+                known = truth[name] != UNKNOWN
+                right.setdefault(name, []).extend((said == truth[name])[known].tolist())
+            if self.speaking:
+                self._measure_answers(some, encoded.tokens, questioner, right)
+        return {name: sum(values) / len(values) for name, values in right.items()}
+
+    def _measure_answers(self, scenes: list[Scene], tokens: Tensor, questioner: Questioner,
+                         right: dict[str, list[bool]]) -> None:
+        asked, offset = [], 0
+        for scene in scenes:
+            asked += questioner.about(scene, offset, singles=4, pairs=5, windows=2)
+            offset += len(scene.regions)
+        asked.sort(key=lambda one: one.item.kind)
+        for kind in dict.fromkeys(one.item.kind for one in asked):
+            some = [one for one in asked if one.item.kind == kind]
+            batch, = sequences(some, self.model.config.mask_num, self.tokenizer, buckets=1)
+            scores, truth = self.answer_scores(tokens, batch)
+            wrong = torch.zeros(len(some), dtype=torch.bool)
+            sequence = (batch.targets >= 0).nonzero()[:, 0]
+            wrong.index_put_((sequence,), scores.argmax(1) != truth, accumulate=True)
+            right.setdefault(f'answer:{kind}', []).extend((~wrong).tolist())
+
+    def state(self) -> dict:
+        """Everything that a later process needs to go on; plain values and tensors."""
+        return {'model': self.model.state_dict(), 'heads': self.heads.state_dict(),
+                'optimizer': self.optimizer.state_dict(), 'step': self.step,
+                'seconds': self.seconds, 'spoken': self.spoken, 'regions': self.regions}
+
+    def load_state(self, state: dict) -> None:
+        """Go on where `state` was taken."""
+        self.model.load_state_dict(state['model'])
+        self.heads.load_state_dict(state['heads'])
+        self.optimizer.load_state_dict(state['optimizer'])
+        self.step, self.seconds = state['step'], state['seconds']
+        self.spoken, self.regions = state['spoken'], state['regions']
