@@ -41,9 +41,9 @@ class PixelReferNode(LifecycleNode):
         self.counters = Counters()
         self.table = ObjectTable(self.settings.max_objects)
         self.publishing = Publishing(self, self.table)
-        self._services = Services(
-            self, self._running, lambda: self.table.epoch, self.publishing)
-        self._diagnostics = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
+        self._served = Services(
+            self, self._active_pipeline, lambda: self.table.epoch, self.publishing)
+        self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle
 
@@ -75,6 +75,9 @@ class PixelReferNode(LifecycleNode):
         self.table.most = self.settings.max_objects
         self.publishing.configure(self.settings, model_name(self.settings.tracker_model))
         self._phase = 'inactive'
+        self.get_logger().info(
+            f'configured: tracker {self.settings.tracker_model}, refer {self.settings.refer_model} '
+            f'on {self.settings.device}')
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -87,6 +90,7 @@ class PixelReferNode(LifecycleNode):
             pipeline.begin_epoch('the node was activated again')
         self._pipeline = pipeline.__enter__()
         self._phase = 'active'
+        self.get_logger().info(f'active: listening to {pipeline.topic}')
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -124,7 +128,7 @@ class PixelReferNode(LifecycleNode):
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _running(self) -> Pipeline:
+    def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""
         if self._ending:
             raise shutting_down()

@@ -56,6 +56,7 @@ class Pipeline:
             lockstep=settings.lockstep, threads=settings.tracker_threads)
         self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
                              self.begin_epoch, publishing.rejected)
+        self.topic = ''
         self._stack = ExitStack()
 
     @property
@@ -81,6 +82,7 @@ class Pipeline:
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
             subscription = self._subscribe()
+            self.topic = subscription.topic_name
             stack.callback(self._node.destroy_subscription, subscription)
             jumps = self._node.get_clock().create_jump_callback(
                 JumpThreshold(

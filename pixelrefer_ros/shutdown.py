@@ -74,6 +74,7 @@ def _spin(executor: MultiThreadedExecutor, stop: threading.Event) -> None:
         except ExternalShutdownException:
             return
         except Exception:  # edge of the executor's thread
-            if stop.is_set():
-                return
             get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
+            # A pause, so that a fault which comes back at once does not eat a core.
+            if stop.wait(0.1):
+                return

@@ -1,0 +1,327 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Real nodes for tests: a process for the node, a client on the same domain, images to send."""
+
+import fcntl
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState, GetState
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import CompressedImage, Image
+
+from pixelrefer.msg import Answer, Event, Pixel, Prompt, TrackedObjectArray
+from pixelrefer.msg import Box
+from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects, RemoveObjects, Reset
+from pixelrefer_ros import conversions
+
+ROOT = Path(__file__).parents[2]
+#: Ends what hangs; nothing is ever asserted about how long something took.
+WATCHDOG = 120.0
+WIDTH, HEIGHT = 320, 240
+SECOND = 1_000_000_000
+
+
+@contextmanager
+def free_domain() -> Iterator[int]:
+    """A ROS_DOMAIN_ID that no other test on this machine uses while this one does."""
+    for domain in range(1, 100):
+        path = Path(tempfile.gettempdir()) / f'pixelrefer_domain_{domain}.lock'
+        with path.open('w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
+    raise RuntimeError('every ROS domain is in use')
+
+
+class NodeProcess:
+    """The node as a process of its own; always ended."""
+
+    def __init__(self, domain: int, log: Path, parameters: dict[str, Any] | None = None, *,
+                 module: str = 'pixelrefer_ros.node', arguments: tuple[str, ...] = ()) -> None:
+        self.log = log
+        command = [sys.executable, '-m', module, *arguments, '--ros-args']
+        for name, value in (parameters or {}).items():
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            command += ['-p', f'{name}:={text}']
+        environment = {
+            **os.environ, 'ROS_DOMAIN_ID': str(domain), 'OMP_NUM_THREADS': '1',
+            'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'PYTHONUNBUFFERED': '1',
+            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
+        with log.open('w') as out:
+            self.process = subprocess.Popen(
+                command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
+
+    @property
+    def output(self) -> str:
+        """What it printed so far."""
+        return self.log.read_text()
+
+    def signal(self, number: int) -> None:
+        """Send a signal."""
+        self.process.send_signal(number)
+
+    def end(self) -> int:
+        """Wait for its end, which a signal asked for; returns the exit status."""
+        return self.process.wait(WATCHDOG)
+
+    def __enter__(self) -> 'NodeProcess':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+class Client:
+    """Another participant on the domain: calls services, sends images, collects messages."""
+
+    NAME = '/pixelrefer'
+
+    def __init__(self, domain: int, process: NodeProcess | None = None) -> None:
+        os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
+        self._process = process
+        self._context = rclpy.Context()
+        rclpy.init(context=self._context, domain_id=domain,
+                   signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node('tester', context=self._context)
+        self._executor = SingleThreadedExecutor(context=self._context)
+        self._executor.add_node(self.node)
+        self.news = threading.Condition()
+        self._clients: dict[str, Any] = {}
+        reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
+        self._images = self.node.create_publisher(Image, 'image', reliable)
+        self._compressed = self.node.create_publisher(
+            CompressedImage, 'image/compressed', reliable)
+        self.objects: list[TrackedObjectArray] = self.collect(TrackedObjectArray, 'objects')
+        self.events: list[Event] = self.collect(Event, 'events')
+        self.answers: list[Answer] = self.collect(Answer, 'answers')
+        self.diagnostics: list[DiagnosticArray] = self.collect(DiagnosticArray, '/diagnostics')
+        self._thread = threading.Thread(target=self._spin, name='tester')
+        self._thread.start()
+
+    def __enter__(self) -> 'Client':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._executor.shutdown()
+        rclpy.try_shutdown(context=self._context)
+        self._thread.join()
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+    # --- topics
+
+    def collect(self, kind: type, topic: str) -> list[Any]:
+        """A list that fills with the messages of a topic (a plain name: one of the node's)."""
+        found: list[Any] = []
+        name = topic if topic.startswith('/') else f'{self.NAME}/{topic}'
+
+        def take(message: Any) -> None:
+            with self.news:
+                found.append(message)
+                self.news.notify_all()
+
+        self.node.create_subscription(kind, name, take, 100)
+        return found
+
+    def until(self, true: Callable[[], Any], what: str) -> Any:
+        """Wait until something is true of what was collected; returns it."""
+        end = time.monotonic() + WATCHDOG
+        with self.news:
+            while not (result := true()):
+                alive = self._process is None or self._process.process.poll() is None
+                if time.monotonic() > end or not alive:
+                    log = '' if self._process is None else self._process.output[-3000:]
+                    raise AssertionError(f'waited in vain for {what}\n{log}')
+                self.news.wait(0.2)
+        return result
+
+    def watched(self) -> None:
+        """Wait until the node listens to the images and this client hears the node."""
+        self.until(lambda: self._images.get_subscription_count()
+                   or self._compressed.get_subscription_count(), 'a subscription to the images')
+        self.until(lambda: self.node.count_publishers(f'{self.NAME}/objects'), 'a publisher')
+
+    def send(self, stamp_ns: int, image: np.ndarray | None = None, **fields: Any) -> None:
+        """Publish a raw image; `fields` overwrite those of the message."""
+        self._images.publish(image_message(stamp_ns, image, **fields))
+
+    def send_compressed(self, stamp_ns: int, data: bytes, format_: str = 'jpeg') -> None:
+        """Publish a compressed image of these bytes."""
+        message = CompressedImage(format=format_)
+        message.header = conversions.header_message(stamp_ns, 'camera_optical_frame')
+        message.data = data
+        self._compressed.publish(message)
+
+    def track(self, stamp_ns: int, image: np.ndarray | None = None) -> TrackedObjectArray:
+        """Send one image and wait for its objects."""
+        self.send(stamp_ns, image)
+        return self.objects_of(stamp_ns)
+
+    def objects_of(self, stamp_ns: int) -> TrackedObjectArray:
+        """The objects that were published under this stamp."""
+        return self.until(lambda: next(
+            (m for m in reversed(self.objects) if to_ns(m.header.stamp) == stamp_ns), None),
+            f'objects of stamp {stamp_ns}')
+
+    # --- services
+
+    def call_async(self, kind: type, name: str, request: Any) -> Any:
+        """Send a request; returns its future."""
+        if name not in self._clients:
+            self._clients[name] = self.node.create_client(kind, f'{self.NAME}/{name}')
+        client = self._clients[name]
+        end = time.monotonic() + WATCHDOG
+        while not client.wait_for_service(0.2):
+            assert time.monotonic() < end, f'no service {name}'
+            assert self._process is None or self._process.process.poll() is None, \
+                self._process.output[-3000:]
+        future = client.call_async(request)
+        future.add_done_callback(lambda _: self._tell())
+        return future
+
+    def call(self, kind: type, name: str, request: Any) -> Any:
+        """Send a request and wait for the reply."""
+        future = self.call_async(kind, name, request)
+        return self.until(lambda: future.done() and future.result(), f'a reply of {name}')
+
+    def _tell(self) -> None:
+        with self.news:
+            self.news.notify_all()
+
+    def add(self, *prompts: Prompt, stamp_ns: int = 0, use_newest: bool = False,
+            **fields: Any) -> AddObjects.Response:
+        return self.call(AddObjects, 'add_objects', AddObjects.Request(
+            prompts=list(prompts), stamp=conversions.time_message(stamp_ns),
+            use_newest=use_newest, **fields))
+
+    def ask(self, question: str, *ids: str, **fields: Any) -> Ask.Response:
+        return self.call(Ask, 'ask', Ask.Request(question=question, ids=list(ids), **fields))
+
+    def describe(self, *ids: str, **fields: Any) -> Describe.Response:
+        return self.call(Describe, 'describe', Describe.Request(ids=list(ids), **fields))
+
+    def list(self) -> ListObjects.Response:
+        return self.call(ListObjects, 'list_objects', ListObjects.Request())
+
+    def remove(self, *ids: str, **fields: Any) -> RemoveObjects.Response:
+        return self.call(
+            RemoveObjects, 'remove_objects', RemoveObjects.Request(ids=list(ids), **fields))
+
+    def reset(self, **fields: Any) -> Reset.Response:
+        return self.call(Reset, 'reset', Reset.Request(**fields))
+
+    def change(self, transition: int) -> bool:
+        """Ask for a lifecycle transition; returns whether it succeeded."""
+        return self.call(ChangeState, 'change_state', ChangeState.Request(
+            transition=Transition(id=transition))).success
+
+    def state(self) -> str:
+        """The lifecycle state."""
+        return self.call(GetState, 'get_state', GetState.Request()).current_state.label
+
+    def wait_active(self) -> None:
+        """Wait until the node started by itself is active and listens."""
+        from pixelrefer.msg import ErrorCode
+        end = time.monotonic() + WATCHDOG
+        while self.list().error_code == ErrorCode.NOT_ACTIVE:
+            assert time.monotonic() < end, 'the node was never active'
+            time.sleep(0.2)
+        self.watched()
+
+    def values(self) -> dict[str, str]:
+        """Key values of a status that was published after this call."""
+        with self.news:
+            before = len(self.diagnostics)
+        message = self.until(
+            lambda: len(self.diagnostics) > before + 1 and self.diagnostics[-1], 'diagnostics')
+        return {pair.key: pair.value for status in message.status for pair in status.values}
+
+
+def picture(shift: int = 0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> np.ndarray:
+    """uint8 RGB [H, W, 3]: a grey table with a red box and a blue disc, `shift` pixels right."""
+    width, height = size
+    ramp = np.linspace(90, 150, width, dtype=np.uint8)
+    image = np.repeat(np.repeat(ramp[None, :, None], height, 0), 3, 2).copy()
+    cv2.rectangle(image, (60 + shift, 80), (119 + shift, 149), (200, 30, 30), -1)
+    cv2.circle(image, (220 + shift, 120), 30, (30, 40, 200), -1)
+    return image
+
+
+def box_mask(shift: int = 0) -> np.ndarray:
+    """bool [H, W]: where the red box of `picture` is."""
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[80:150, 60 + shift:120 + shift] = True
+    return mask
+
+
+def image_message(stamp_ns: int, image: np.ndarray | None = None, **fields: Any) -> Image:
+    """A raw rgb8 image; `fields` overwrite its own."""
+    image = picture() if image is None else image
+    message = Image(height=image.shape[0], width=image.shape[1], encoding='rgb8',
+                    step=image.strides[0])
+    message.header = conversions.header_message(stamp_ns, 'camera_optical_frame')
+    message.data = image.tobytes()
+    for name, value in fields.items():
+        setattr(message, name, value)
+    return message
+
+
+def click(x: float, y: float, id_: str = '', label: int = 1) -> Prompt:
+    """A prompt of one click."""
+    return Prompt(id=id_, points=[Pixel(x=float(x), y=float(y))], labels=[label])
+
+
+def box(id_: str = '', shift: int = 0) -> Prompt:
+    """A prompt of a box around the red box of `picture`."""
+    return Prompt(id=id_, box=[Box(x=60.0 + shift, y=80.0, width=60.0, height=70.0)])
+
+
+def mask(id_: str = '', pixels: np.ndarray | None = None) -> Prompt:
+    """A prompt of a mask, by default of the red box of `picture`."""
+    return Prompt(id=id_, mask=conversions.rle_message(box_mask() if pixels is None else pixels))
+
+
+def to_ns(stamp: Time) -> int:
+    """Nanoseconds of a stamp."""
+    return conversions.nanoseconds(stamp)
+
+
+class Clock:
+    """Stamps of a camera at 10 Hz, each given out once."""
+
+    def __init__(self, start_ns: int = 1000 * SECOND) -> None:
+        self.now = start_ns
+
+    def tick(self, step_ns: int = SECOND // 10) -> int:
+        """The next stamp."""
+        self.now += step_ns
+        return self.now
