@@ -77,7 +77,9 @@ def live(args: argparse.Namespace, report: Report) -> int:
             '-r', f'image:={CAMERA}', '-r', f'image/compressed:={CAMERA}/compressed',
             '-p', 'image_transport:=compressed', '-p', 'autostart:=true',
             '-p', f'device:={args.device}', '-p', f'tracker_model:={args.tracker_model}',
-            '-p', f'refer_model:={args.refer_model}')
+            '-p', f'refer_model:={args.refer_model}',
+            # The tiny models gain nothing from more; their threads only get in each other's way.
+            '-p', 'tracker_threads:=1', '-p', 'encoder_threads:=1', '-p', 'language_threads:=1')
         processes.start('player', 'pixelrefer_ros.replay', args.bag, '--wait-for', WATCHERS)
         processes.start('planner', 'pixelrefer_ros.demo.planner', *common, shown=True)
         ended = processes.wait_for('planner', needed=('node',))

@@ -90,15 +90,14 @@ class LockstepRobot:
         return True
 
     def _record(self) -> None:
-        """As the node publishes: where two masks overlap, the later object lies on top."""
+        """As the node publishes: where two masks overlap, the smaller object lies in front."""
         stamp_ns = self._frame.stamp_ns
         label = np.zeros(self._frame.image.shape[:2], np.uint16)
-        for track in self._tracks.values():
-            if track.mask is not None:
-                label[track.mask] = self._indices[track.object_id]
+        seen = [track for track in self._tracks.values() if track.mask is not None]
+        for track in sorted(seen, key=lambda track: -track.area):
+            label[track.mask] = self._indices[track.object_id]
         self.recording.labels[stamp_ns] = label
         self.recording.objects[stamp_ns] = {
             track.object_id: Sighting(self._indices[track.object_id], track.state.name,
                                       float(track.score))
             for track in self._tracks.values()}
-

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -30,7 +31,9 @@ class Processes:
     environment: added to this process's own. log: the file that output goes to unless shown.
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], log: Path,
+                 grace_s: float = GRACE_S) -> None:
+        self._grace_s = grace_s
         self._environment = {**os.environ, **environment, 'PYTHONUNBUFFERED': '1'}
         self._log_path = log
         self._children: dict[str, subprocess.Popen] = {}
@@ -72,10 +75,14 @@ class Processes:
         running = [child for child in reversed(self._children.values()) if child.poll() is None]
         for child in running:
             child.send_signal(signal.SIGINT)
-        until = time.monotonic() + GRACE_S
-        for child in running:
-            try:
-                child.wait(max(0.1, until - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                child.kill()
-                child.wait()
+        until = time.monotonic() + self._grace_s
+        try:
+            for child in running:
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(max(0.1, until - time.monotonic()))
+        finally:
+            # Also when the user is impatient and interrupts the waiting.
+            for child in running:
+                if child.poll() is None:
+                    child.kill()
+                    child.wait()

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from pixelrefer.msg import Answer, ErrorCode, TrackedObject, TrackedObjectArray
 from pixelrefer.msg import Box as BoxMessage
-from pixelrefer.msg import Pixel, Rle, TimeWindow
+from pixelrefer.msg import Pixel, TimeWindow
 from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
@@ -22,8 +21,8 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt
-from pixelrefer_ros.demo.robot import NS, Recording, Reply, RobotError, Sighting
-from pixelrefer_ros.rle import encode
+from pixelrefer_ros.conversions import nanoseconds, rle_message, time_message
+from pixelrefer_ros.demo.robot import Recording, Reply, RobotError, Sighting
 
 #: The node loads two models when it starts, on a slow machine from a slow disk.
 READY_S = 180.0
@@ -96,7 +95,7 @@ class RosRobot:
 
     def _note(self, where: dict[int, Any], message: Any, what: Any) -> None:
         with self._news:
-            where[to_ns(message.header.stamp)] = what
+            where[nanoseconds(message.header.stamp)] = what
             self._news.notify_all()
 
     def _status(self, message: DiagnosticArray) -> None:
@@ -133,7 +132,7 @@ class RosRobot:
 
     def select(self, prompts: dict[str, Prompt], stamp_ns: int) -> None:
         response = self._call(self._add, AddObjects.Request(
-            stamp=to_stamp(stamp_ns),
+            stamp=time_message(stamp_ns),
             prompts=[to_message(name, prompt) for name, prompt in prompts.items()]))
         if response.error_code != ErrorCode.OK:
             raise RobotError(f'add_objects: {response.error_msg}')
@@ -148,7 +147,7 @@ class RosRobot:
 
     def ask(self, question: str, object_ids: list[str], start_ns: int = 0,
             end_ns: int = 0) -> Reply:
-        window = TimeWindow(start=to_stamp(start_ns), end=to_stamp(end_ns))
+        window = TimeWindow(start=time_message(start_ns), end=time_message(end_ns))
         started = time.monotonic()
         response = self._call(
             self._ask, Ask.Request(question=question, ids=object_ids, window=window))
@@ -191,16 +190,6 @@ class RosRobot:
         return future.result()
 
 
-def to_ns(stamp: Time) -> int:
-    """Nanoseconds of a stamp."""
-    return stamp.sec * NS + stamp.nanosec
-
-
-def to_stamp(ns: int) -> Time:
-    """A stamp of nanoseconds."""
-    return Time(sec=ns // NS, nanosec=ns % NS)
-
-
 def to_message(name: str, prompt: Prompt) -> PromptMessage:
     """A prompt under the id `name`, as it goes over the wire."""
     message = PromptMessage(id=name)
@@ -211,12 +200,11 @@ def to_message(name: str, prompt: Prompt) -> PromptMessage:
         message.box = [BoxMessage(x=prompt.x0, y=prompt.y0, width=prompt.x1 - prompt.x0,
                                   height=prompt.y1 - prompt.y0)]
     elif isinstance(prompt, MaskPrompt):
-        height, width = prompt.mask.shape
-        message.mask = Rle(height=height, width=width, counts=encode(prompt.mask))
+        message.mask = rle_message(prompt.mask)
     return message
 
 
 def to_reply(answer: Answer, seconds: float) -> Reply:
     """An answer as it came over the wire, `seconds` after the request."""
-    return Reply(answer.text, [to_ns(stamp) for stamp in answer.stamps], seconds,
+    return Reply(answer.text, [nanoseconds(stamp) for stamp in answer.stamps], seconds,
                  answer.error_msg)
