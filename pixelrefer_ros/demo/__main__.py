@@ -45,6 +45,8 @@ def lockstep(args: argparse.Namespace, report: Report) -> int:
     from pixelrefer_model.engine import PerceptionEngine
     from pixelrefer_model.errors import PixelReferError
     from pixelrefer_ros.demo.lockstep import LockstepRobot
+    # One thread adds up in the same order, however many cores there are.
+    torch.set_num_threads(1)
     torch.manual_seed(0)
     try:
         engine = PerceptionEngine.from_checkpoints(

@@ -19,12 +19,16 @@ from pixelrefer_ros.demo.truth import Truth, TruthError
 
 
 def measured(robot: RosRobot, planner: Planner) -> list[tuple[str, str]]:
-    """Frames, rate and latency of a live run."""
-    shown, tracked = len(robot.recording.pictures), robot.recording.tracked_ns
+    """Frames (as the node counts them in /diagnostics), tracking rate and latency of a live run."""
+    tracked, said = robot.recording.tracked_ns, robot.diagnostics
     seconds = (tracked[-1] - tracked[0]) / NS if len(tracked) > 1 else 0.0
-    rate = f', {(len(tracked) - 1) / seconds:.1f} Hz' if seconds else ''
-    return [('frames', f'{shown} seen, {len(tracked)} tracked{rate}, '
-                       f'{shown - len(tracked)} dropped'), *latency(planner)]
+    rate = (len(tracked) - 1) / seconds if seconds else 0.0
+    return [
+        ('frames', f"{len(robot.recording.pictures)} shown, {said.get('frames_seen', '?')} seen by "
+                   f"the node, {said.get('frames_dropped', '?')} dropped for newer ones"),
+        ('tracking', f"{rate:.1f} Hz, {float(said.get('tracking_latency_ms', 'nan')):.0f} ms from "
+                     'a frame to its masks'),
+        *latency(planner)]
 
 
 def main(argv: list[str] | None = None) -> int:
