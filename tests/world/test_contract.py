@@ -127,8 +127,9 @@ def test_nothing_before_an_object_means_that_all_of_it_is_seen(census: list[Sigh
 
 
 def reproject(plan: ScenePlan, depth: np.ndarray, seg: np.ndarray, t: float, later: float
-              ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Static pixels at `t` [n,2], where they fall `later` [n,2], and how deep they are there."""
+              ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Static pixels at `t` [n,2], where they fall `later` [n,2], how deep they are there [n], and
+    where they are in the world [n,3]."""
     pinhole = Pinhole.of(plan.contract)
     v, u = np.nonzero((seg == 0) & (depth < 3.0))
     rays = np.stack([(u - pinhole.cx) / pinhole.focal, (v - pinhole.cy) / pinhole.focal,
@@ -136,7 +137,7 @@ def reproject(plan: ScenePlan, depth: np.ndarray, seg: np.ndarray, t: float, lat
     before, after = plan.camera.pose(t), plan.camera.pose(later)
     points = rays * depth[v, u][:, None] @ before.rotation.T + before.position
     there = after.to_camera(points)
-    return np.stack([u, v], 1), pinhole.project(there), there[:, 2]
+    return np.stack([u, v], 1), pinhole.project(there), there[:, 2], points
 
 
 def test_the_camera_moves_two_to_twelve_pixels_a_frame_a_fifth_of_it_fast(
@@ -147,7 +148,7 @@ def test_the_camera_moves_two_to_twelve_pixels_a_frame_a_fifth_of_it_fast(
         speeds = []
         for t in (0.4, 1.6, 2.8):
             shot = world.render(plan, t, depth=True)
-            here, there, _ = reproject(plan, shot.depth, shot.seg, t, t + 0.1)
+            here, there, *_ = reproject(plan, shot.depth, shot.seg, t, t + 0.1)
             speeds.append(np.median(np.linalg.norm(there - here, axis=1)))
             turn = plan.camera.pose(t).rotation.T @ plan.camera.pose(t + 0.1).rotation
             assert np.arccos((np.trace(turn) - 1) / 2) > 0.001, 'the camera always turns'
@@ -163,12 +164,14 @@ def test_depth_and_camera_path_agree_with_the_next_frame(world: World, plans: li
                                                          ) -> None:
     plan = next(plan for plan in plans if plan.kind == 'calm')
     shot, after = (world.render(plan, t, depth=True) for t in (1.0, 1.1))
-    _, there, deep = reproject(plan, shot.depth, shot.seg, 1.0, 1.1)
+    _, there, deep, points = reproject(plan, shot.depth, shot.seg, 1.0, 1.1)
     u, v = np.round(there).astype(int).T
     inside = (u >= 0) & (u < 320) & (v >= 0) & (v < 240)
     error = np.abs(after.depth[v[inside], u[inside]] - deep[inside])
     assert np.median(error) < 0.002
     assert np.mean(error < 0.01) > 0.9
+    over = (np.abs(points[:, :2]) < (0.79, 0.59)).all(1) & (np.abs(points[:, 2]) < 0.2)
+    assert np.median(np.abs(points[over, 2])) < 0.002, 'the table top is at height 0'
 
 
 def test_an_object_falls_where_its_truth_says(world: World, plans: list[ScenePlan]) -> None:
