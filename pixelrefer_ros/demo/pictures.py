@@ -175,7 +175,9 @@ def _open_video(folder: Path, rate_hz: float,
 def write_sheet(drawn: Drawn, path: Path, title: str) -> Path:
     """A contact sheet: the moments at which something was asked, with question and answer."""
     moments = chosen(drawn)
-    tracked = [stamp for stamp in drawn.recording.tracked_ns if stamp in drawn.recording.pictures]
+    # A frame that was tracked before the objects were selected shows none of them.
+    tracked = [stamp for stamp in drawn.recording.tracked_ns
+               if stamp in drawn.recording.pictures and drawn.recording.objects[stamp]]
     panels = [
         with_caption(overlay(drawn, min(tracked, key=lambda s: abs(s - _shows(asked)))), asked)
         for asked in moments]

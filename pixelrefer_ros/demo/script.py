@@ -23,6 +23,9 @@ from pixelrefer_ros.demo.truth import Truth
 SETTLE_S, PACE_S = 0.5, 0.5
 #: After an object is in sight again, so that it has been seen clearly.
 RETURN_S = 1.5
+#: A window is wider than the move in it by so much on either side, so that it shows the object
+#: before and after: observations are half a second apart.
+MARGIN_S = 0.5
 
 Step = Callable[[int], None]
 
@@ -52,6 +55,12 @@ class Planner:
                         'masked': truth.cast.hider}
 
     @property
+    def _window(self) -> tuple[int, int]:
+        """What is asked about when something has moved: a little more than the move (ns)."""
+        start_ns, end_ns = self.truth.cast.moved_ns
+        return start_ns - int(MARGIN_S * NS), end_ns + int(MARGIN_S * NS)
+
+    @property
     def right(self) -> int:
         """How many answers were right."""
         return sum(asked.verdict.right for asked in self.asked)
@@ -74,9 +83,9 @@ class Planner:
         return [
             (cast.select_ns, self._select),
             *self._paced(cast.select_ns + int(SETTLE_S * NS), 'What are they?', looks),
-            *self._paced(cast.moved_ns[1] + int(SETTLE_S * NS),
-                         f'What moved between {self._s(cast.moved_ns[0]):.1f} and '
-                         f'{self._s(cast.moved_ns[1]):.1f} s?', moves),
+            *self._paced(self._window[1] + int(SETTLE_S * NS),
+                         f'What moved between {self._s(self._window[0]):.1f} and '
+                         f'{self._s(self._window[1]):.1f} s?', moves),
             *self._paced(cast.hidden_ns[1] + int(RETURN_S * NS),
                          f'masked was out of sight from {self._s(cast.hidden_ns[0]):.1f} to '
                          f'{self._s(cast.hidden_ns[1]):.1f} s. Is it still known?', again)]
@@ -120,10 +129,10 @@ class Planner:
         self._judge(question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
 
     def _motion(self, name: str, stamp_ns: int) -> None:
-        start_ns, end_ns = self.truth.cast.moved_ns
+        start_ns, end_ns = self._window
         question = f'Which way does <object:{name}> move?'
         reply = self.robot.ask(question, [name], start_ns, end_ns)
-        stamps_ns = reply.stamps_ns or [start_ns, end_ns]
+        stamps_ns = reply.stamps_ns or list(self.truth.cast.moved_ns)
         truth = self.truth.motion(self.objects[name], stamps_ns[0], stamps_ns[-1])
         self._judge(question, reply, truth, grading.judge_motion(reply.text, truth), stamp_ns)
 
