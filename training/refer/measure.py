@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How often the shipped PixelRefer-Lite answers rightly on test scenes, by the way that a robot
+uses it: RegionEncoder, the prompt of `compose`, greedy decoding. Nothing is teacher-forced."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pixelrefer_model.frame import Frame
+from pixelrefer_model.language import Evidence, LanguageModel, compose
+from pixelrefer_model.language.generate import collect
+from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
+from pixelrefer_model.prompt import Box
+from pixelrefer_model.sam2 import ObjectTracker
+from training.refer.answers import right
+from training.refer.facts import LEAST_AREA, Fact, facts_of, visible, with_motion
+from training.refer.questions import Asker, Item, shuffled_pairs
+from training.tracker.measure import Figure, share_figure
+from training.world import ScenePlan, World
+
+#: Frames of a scene at 10 Hz; questions about now are asked on the last, those about a window on
+#: the stamped frames.
+RATE_HZ, LENGTH = 10.0, 25
+STAMPED = (0, 8, 16, 24)
+#: First seed of the scenes measured here; training and the curve use none above.
+FIRST_SEED = 5_000_000
+SMALL_AREA = 400
+MOST_NEW_TOKENS = 32
+NAMES = ('category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
+         'motion_still', 'count', 'caption', 'small_category', 'small_colour')
+
+
+@dataclass(frozen=True)
+class TestScene:
+    """A rendered test scene with its questions.
+
+    images, segs: by number of the frame, uint8 [H, W, 3] and uint8 [H, W], i + 1 for object i.
+    facts: of every object on the last frame. now, window: questions about the last frame, and
+    about the stamped frames.
+    """
+
+    images: dict[int, np.ndarray]
+    segs: dict[int, np.ndarray]
+    facts: list[Fact]
+    now: list[Item]
+    window: list[Item]
+
+
+@dataclass
+class Score:
+    """Questions asked and answered rightly, by figure; and every answer, for a gallery."""
+
+    hits: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    answers: list[tuple[Item, str, float, bool]] = field(default_factory=list)
+
+    def figures(self) -> dict[str, Figure | None]:
+        """The named figures with Wilson's 95 % interval, None where nothing was asked."""
+        return {name: share_figure(sum(self.hits[name]), len(self.hits[name])) for name in NAMES}
+
+
+def test_scenes(world: World, seed: int, scenes: int, *,
+                every_frame: bool = True) -> Iterator[TestScene]:
+    """The scenes of a seed, rendered one at a time; the same for the same arguments.
+
+    In every other scene each object is still or moves with equal chance, and only there motion is
+    asked about; the rest are as the contract's shares give them. A tracker needs every frame,
+    questions with true masks only the stamped ones.
+    """
+    rng = Random(seed)
+    asker = Asker(rng, world.contract, 'all')
+    for index in range(scenes):
+        moving = index % 2 == 0
+        plan = world.plan(FIRST_SEED + seed * 10_000 + index, 'test', LENGTH / RATE_HZ + 0.2,
+                          'motion' if moving else None)
+        shots = {k: world.render(plan, _time(k))
+                 for k in (range(LENGTH) if every_frame else STAMPED)}
+        segs = {k: shot.seg for k, shot in shots.items()}
+        facts = facts_of(plan, _time(STAMPED[-1]), segs[STAMPED[-1]])
+        window = list(_window_items(asker, plan, segs, facts)) if moving else []
+        yield TestScene({k: shot.rgb for k, shot in shots.items()}, segs, facts,
+                        list(_items(asker, rng, facts)), window)
+
+
+def _time(frame: int) -> float:
+    return 0.1 + frame / RATE_HZ
+
+
+def _items(asker: Asker, rng: Random, facts: list[Fact]) -> Iterator[Item]:
+    """Questions about the last frame, yes and no and the like balanced over the whole run."""
+    seen = visible(facts)
+    for i in seen:
+        for kind in ('category', 'colour', 'pattern', 'detailed', 'support'):
+            item = asker.single(kind, facts, i)
+            if item:
+                yield item
+    pairs = [(seen[i], seen[j]) for i, j in shuffled_pairs(len(seen), rng)]
+    for kind, most in (('relation', 3), ('depth', 3), ('same_colour', 3)):
+        made = 0
+        for i, j in pairs:
+            item = asker.pair(kind, facts, i, j) if made < most else None
+            if item:
+                made += 1
+                yield item
+    if len(seen) > 1:
+        for _ in range(2):
+            chosen = tuple(rng.sample(seen, rng.randint(2, min(4, len(seen)))))
+            item = asker.group('count', facts, chosen)
+            if item:
+                yield item
+
+
+def _window_items(asker: Asker, plan: ScenePlan, segs: dict[int, np.ndarray],
+                  facts: list[Fact]) -> Iterator[Item]:
+    """One question about the motion of each object seen at the first and the last stamp."""
+    before = facts_of(plan, _time(STAMPED[0]), segs[STAMPED[0]])
+    pose = plan.camera_pose(_time(STAMPED[-1]))
+    for i in visible(facts):
+        if before[i].visible:
+            moved = with_motion(facts[i], before[i], pose, plan.contract)
+            item = asker.single('motion', [*facts[:i], moved, *facts[i + 1:]], i)
+            if item:
+                yield item
+
+
+def true_masks(scene: TestScene) -> dict[int, dict[int, np.ndarray]]:
+    """Per stamped frame and object its true mask, where enough of it is seen."""
+    return {f: {i: scene.segs[f] == i + 1 for i in range(len(scene.facts))
+                if (scene.segs[f] == i + 1).sum() >= LEAST_AREA} for f in STAMPED}
+
+
+def tracked_masks(scene: TestScene, tracker: ObjectTracker) -> dict[int, dict[int, np.ndarray]]:
+    """The same as the tracker gives it, after a box prompt on the first frame that shows the
+    object, followed through every frame."""
+    tracker.reset()
+    for held in list(tracker.ids):
+        tracker.remove(held)
+    found: dict[int, dict[int, np.ndarray]] = {f: {} for f in STAMPED}
+    for number, image in scene.images.items():
+        seg, frame = scene.segs[number], Frame(image, stamp_ns=round((1 + number / RATE_HZ) * 1e9))
+        tracks = tracker.step(frame)
+        for i in range(len(scene.facts)):
+            mask = seg == i + 1
+            if str(i) not in tracker.ids and mask.sum() >= LEAST_AREA:
+                rows, columns = np.nonzero(mask)
+                box = Box(float(columns.min()), float(rows.min()), float(columns.max() + 1),
+                          float(rows.max() + 1))
+                tracks = [*tracks, tracker.add(str(i), box, frame)]
+        if number in found:
+            found[number] = {int(track.object_id): track.mask for track in tracks
+                             if track.mask is not None and track.mask.any()}
+    return found
+
+
+def score_scene(scene: TestScene, masks: dict[int, dict[int, np.ndarray]],
+                encoder: RegionEncoder, language: LanguageModel, score: Score) -> None:
+    """Ask a scene's questions with the given masks; what has no mask counts as wrong."""
+    tokens: dict[tuple[int, int], Tensor] = {}
+    for f, of_objects in masks.items():
+        if of_objects and (f == STAMPED[-1] or scene.window):
+            encoded = encoder.encode(scene.images[f], list(of_objects.values()))
+            tokens.update({(f, i): t for i, t in zip(of_objects, encoded, strict=True)})
+    prompts, asked = [], []
+    for item, frames in [*((i, STAMPED[-1:]) for i in scene.now),
+                         *((i, STAMPED) for i in scene.window)]:
+        evidence = _evidence(item, frames, tokens)
+        if evidence is None:
+            _count(item, scene, '', 0.0, score)
+            continue
+        prompts.append(compose(item.text, evidence))
+        asked.append(item)
+    for at in range(0, len(prompts), 16):
+        some = prompts[at:at + 16]
+        said = collect(language.generate(some, max_new_tokens=MOST_NEW_TOKENS), len(some))
+        for item, one in zip(asked[at:], said, strict=False):
+            _count(item, scene, one.text, one.confidence, score)
+
+
+def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor]
+              ) -> list[Evidence] | None:
+    """An object's tokens on `frames`; None where an object has none."""
+    evidence = []
+    for i in item.objects:
+        seen = [f for f in frames if (f, i) in tokens]
+        if not seen:
+            return None
+        stacked = [tokens[f, i] for f in seen]
+        evidence.append(Evidence(str(i), torch.stack(stacked), None if len(frames) == 1 else [
+            (f - seen[0]) / RATE_HZ for f in seen]))
+    return evidence
+
+
+def _count(item: Item, scene: TestScene, text: str, confidence: float, score: Score) -> None:
+    good = right(item.kind, text, item.answer)
+    score.answers.append((item, text, confidence, good))
+    name = {'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)
+    score.hits[name].append(good)
+    if item.kind in ('relation', 'depth'):
+        score.hits[f'only_{item.kind}'].append(good)
+    if item.kind == 'motion' and item.answer.startswith('Still'):
+        score.hits['motion_still'].append(good)
+    small = scene.facts[item.objects[0]].area < SMALL_AREA
+    if small and item.kind in ('category', 'colour'):
+        score.hits[f'small_{item.kind}'].append(good)
+
+
+def measure_refer(model: PixelReferLite, scenes: Iterable[TestScene],
+                  tracker: ObjectTracker | None) -> tuple[Score, Score | None]:
+    """Scores with true masks and, given a tracker, with its masks."""
+    encoder, language = RegionEncoder(model), LanguageModel(model)
+    true, tracked = Score(), None if tracker is None else Score()
+    for scene in scenes:
+        score_scene(scene, true_masks(scene), encoder, language, true)
+        if tracker is not None:
+            score_scene(scene, tracked_masks(scene, tracker), encoder, language, tracked)
+    return true, tracked
