@@ -74,8 +74,8 @@ class Happenings:
             for index in rng.permutation(len(self.specs)):
                 # Over one half, since not every move that is wanted finds its room.
                 if rng.random() < .80:
-                    self._travel(int(index), 'lift' if rng.random() < .3 else 'push',
-                                 str(rng.choice(DIRECTIONS, p=CHANCES)))
+                    self.travel(int(index), 'lift' if rng.random() < .3 else 'push',
+                                str(rng.choice(DIRECTIONS, p=CHANCES)))
         elif kind == 'events':
             wanted = max(1, round(self.seconds / 4 * rng.uniform(.7, 1.8)))
             for _ in range(wanted * 4):
@@ -84,9 +84,9 @@ class Happenings:
                 index = int(rng.integers(len(self.specs)))
                 what = rng.random()
                 if what < .27:
-                    self._travel(index, 'push', str(rng.choice(DIRECTIONS, p=CHANCES)))
+                    self.travel(index, 'push', str(rng.choice(DIRECTIONS, p=CHANCES)))
                 elif what < .48:
-                    self._travel(index, 'lift', str(rng.choice(DIRECTIONS, p=CHANCES)))
+                    self.travel(index, 'lift', str(rng.choice(DIRECTIONS, p=CHANCES)))
                 elif what < .66:
                     self._leave(index)
                 else:
@@ -115,9 +115,13 @@ class Happenings:
         return bool(point[0, 2] > .1 and margin <= u < self.pinhole.width - margin
                     and margin <= v < self.pinhole.height - margin)
 
-    def _travel(self, index: int, kind: str, way: str) -> None:
-        if self._busy(index) or (span := self._window()) is None:
-            return
+    def travel(self, index: int, kind: str, way: str, span: tuple[float, float] | None = None
+               ) -> bool:
+        """Let an object be pushed or lifted that way, `span` (t0, t1) seconds; False if it has no
+        room. What rides on another is lifted."""
+        span = span or self._window()
+        if self._busy(index) or span is None:
+            return False
         spec, rng = self.specs[index], self.rng
         if spec.support != TABLE:
             kind = 'lift'
@@ -131,7 +135,8 @@ class Happenings:
             step = heading / np.linalg.norm(heading) * rng.uniform(low, high)
             end = start + step
             if self._onto(index, kind, way, span, start, end):
-                return
+                return True
+        return False
 
     def _onto(self, index: int, kind: str, way: str, span: tuple[float, float],
               start: np.ndarray, end: np.ndarray) -> bool:
