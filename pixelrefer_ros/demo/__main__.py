@@ -10,15 +10,15 @@ could not run.
 
 import argparse
 import importlib.util
-import os
 import signal
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
+from pixelrefer_ros.demo.processes import Processes, own_domain
 from pixelrefer_ros.demo.report import Report
 from pixelrefer_ros.demo.robot import RobotError
 from pixelrefer_ros.demo.run import CAMERA, NO_RUN, options, play
-from pixelrefer_ros.demo.processes import Processes
 from pixelrefer_ros.demo.truth import Truth, TruthError
 
 #: Planner and node: the player begins when both watch.
@@ -49,10 +49,11 @@ def lockstep(args: argparse.Namespace, report: Report) -> int:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     try:
+        truth = Truth.load(args.bag)
         engine = PerceptionEngine.from_checkpoints(
             args.tracker_model, args.refer_model, device=args.device)
         robot = LockstepRobot(engine, args.bag, f'{CAMERA}/compressed')
-        return play(robot, Truth.load(args.bag), report, args.out)
+        return play(robot, truth, report, args.out)
     except (RobotError, TruthError, PixelReferError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return NO_RUN
@@ -65,15 +66,15 @@ def live(args: argparse.Namespace, report: Report) -> int:
             print(f'demo: the Python module {module} is not here; `./run demo` sets up all that '
                   'is needed (or try --lockstep, which needs no ROS)', file=sys.stderr)
             return NO_RUN
+    truth = Truth.load(args.bag)
     args.out.mkdir(parents=True, exist_ok=True)
-    domain = args.domain if args.domain is not None else 1 + os.getpid() % 101
     log = args.out / 'node.log'
-    seconds = Truth.load(args.bag).seconds
-    report.fact('camera', f'{seconds:.0f} s recorded, played at its true rate on {CAMERA}')
-    report.fact('node', f'starting on ROS domain {domain}; its log is {log}')
-    common = ('--bag', args.bag, '--out', args.out)
-    with Processes({'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'},
-                   log) as processes:
+    with ExitStack() as held:
+        domain = held.enter_context(own_domain()) if args.domain is None else args.domain
+        report.fact('camera', f'{truth.seconds:.0f} s recorded, played at its true rate on {CAMERA}')
+        report.fact('node', f'starting on ROS domain {domain}; its log is {log}')
+        processes = held.enter_context(Processes({
+            'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}, log))
         processes.start(
             'node', 'pixelrefer_ros.node', '--ros-args',
             '-r', f'image:={CAMERA}', '-r', f'image/compressed:={CAMERA}/compressed',
@@ -83,7 +84,8 @@ def live(args: argparse.Namespace, report: Report) -> int:
             # The tiny models gain nothing from more; their threads only get in each other's way.
             '-p', 'tracker_threads:=1', '-p', 'encoder_threads:=1', '-p', 'language_threads:=1')
         processes.start('player', 'pixelrefer_ros.replay', args.bag, '--wait-for', WATCHERS)
-        processes.start('planner', 'pixelrefer_ros.demo.planner', *common, shown=True)
+        processes.start('planner', 'pixelrefer_ros.demo.planner', '--bag', args.bag,
+                        '--out', args.out, shown=True)
         ended = processes.wait_for('planner', needed=('node',))
         if ended is None:
             print(f'demo: the node ended; the last of {log}:\n{tail(log)}', file=sys.stderr)

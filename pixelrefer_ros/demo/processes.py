@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Child processes that never outlive their parent."""
+"""Child processes that never outlive their parent, and a ROS domain for them alone."""
 
 import ctypes
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -23,6 +25,26 @@ def _die_with_parent() -> None:
     (prctl(2); Linux only)."""
     if _LIBC is not None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def own_domain() -> Iterator[int]:
+    """A ROS_DOMAIN_ID, 1 to 99, that nobody else who asks here uses for as long as this lasts.
+
+    Raises RuntimeError when every one is taken.
+    """
+    for domain in range(1, 100):
+        path = Path(tempfile.gettempdir()) / f'pixelrefer_domain_{domain}.lock'
+        with ExitStack() as held:
+            try:
+                lock = held.enter_context(path.open('w'))
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                # In use, or another user's.
+                continue
+            yield domain
+            return
+    raise RuntimeError('every ROS domain is in use')
 
 
 class Processes:

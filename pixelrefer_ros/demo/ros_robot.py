@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from pixelrefer.msg import Answer, ErrorCode, TrackedObject, TrackedObjectArray
 from pixelrefer.msg import Box as BoxMessage
 from pixelrefer.msg import Pixel, TimeWindow
@@ -42,6 +42,7 @@ class RosRobot:
     def __init__(self, camera_topic: str, node_name: str = '/pixelrefer') -> None:
         self.recording = Recording()
         self.diagnostics: dict[str, str] = {}
+        self.problem = ''
         self._camera_topic = camera_topic
         self._name = node_name
         self._news = threading.Condition()
@@ -101,6 +102,8 @@ class RosRobot:
     def _status(self, message: DiagnosticArray) -> None:
         with self._news:
             for status in message.status:
+                if status.level == DiagnosticStatus.ERROR:
+                    self.problem = status.message
                 self.diagnostics.update({pair.key: pair.value for pair in status.values})
 
     # --- Robot, in the planner's thread
@@ -110,10 +113,11 @@ class RosRobot:
         started = time.monotonic()
         code = None
         while code != ErrorCode.OK:
-            if time.monotonic() - started > READY_S:
-                raise RobotError(
-                    f'{self._name} was not ready after {READY_S:.0f} s' + (
-                        '' if code is None else f' (error code {code})'))
+            if self.problem:
+                raise RobotError(f'the node did not start: {self.problem}')
+            if self._stopped or time.monotonic() - started > READY_S:
+                raise RobotError('stopped' if self._stopped else
+                                 f'{self._name} was not ready after {READY_S:.0f} s')
             if self._list.wait_for_service(timeout_sec=0.2):
                 code = self._call(self._list, ListObjects.Request()).error_code
                 if code != ErrorCode.OK:

@@ -11,9 +11,11 @@ import pytest
 
 
 @pytest.fixture(scope='session')
-def domain() -> int:
-    """A domain that no other run on this machine is likely to use."""
-    return 1 + (os.getpid() * 7 + 40) % 101
+def domain() -> Iterator[int]:
+    """A domain that no other run on this machine uses."""
+    from pixelrefer_ros.demo.processes import own_domain
+    with own_domain() as number:
+        yield number
 
 
 @pytest.fixture
