@@ -2,7 +2,7 @@
 """Clips on disk and the batches cut from them: random windows, flips, light, time reversed."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,21 +33,24 @@ class ClipStore:
         return int(self._count.read_text()) if self._count.exists() else 0
 
 
-def write_clips(folder: Path, clips: Iterator[tuple[np.ndarray, np.ndarray]], count: int,
-                frames: int, height: int, width: int,
-                told: Callable[[int], None] = lambda done: None) -> None:
-    """Write `count` clips (images [T, H, W, 3], labels [T, H, W]) as a ClipStore."""
+def write_clips(folder: Path, clips: Iterator[tuple[np.ndarray, np.ndarray]], done: int,
+                count: int, frames: int, height: int, width: int) -> None:
+    """Write clips `done` to `count` (images [T, H, W, 3], labels [T, H, W]) as a ClipStore.
+
+    With `done` over 0 the store is there already and is gone on with; it has room for `count`.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    images = np.lib.format.open_memmap(folder / 'images.npy', 'w+', np.uint8,
-                                       (count, frames, height, width, 3))
-    labels = np.lib.format.open_memmap(folder / 'labels.npy', 'w+', np.uint8,
-                                       (count, frames, height, width))
-    for done, (image, label) in zip(range(1, count + 1), clips):
-        images[done - 1], labels[done - 1] = image, label
+    shapes = {'images': (count, frames, height, width, 3), 'labels': (count, frames, height, width)}
+    if done:
+        stores = {name: np.load(folder / f'{name}.npy', mmap_mode='r+') for name in shapes}
+    else:
+        stores = {name: np.lib.format.open_memmap(folder / f'{name}.npy', 'w+', np.uint8, shape)
+                  for name, shape in shapes.items()}
+    for index, (image, label) in zip(range(done, count), clips):
+        stores['images'][index], stores['labels'][index] = image, label
         part = folder / 'count.part'
-        part.write_text(str(done))
+        part.write_text(str(index + 1))
         os.replace(part, folder / 'count')
-        told(done)
 
 
 @dataclass(frozen=True)

@@ -25,42 +25,45 @@ ENOUGH = 60
 SEED_BASE = 200_000
 
 
-def shape_clips(seed: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    for index in range(count):
+def shape_clips(seed: int, first: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Clips `first` to `count` of flat shapes."""
+    for index in range(first, count):
         yield make_clip(seed * 1_000_000 + index, FRAMES, SHAPE_SIZE)
 
 
-def world_clips(seed: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Clips of training scenes, three windows of each scene so that events are met.
+def world_clips(seed: int, first: int, count: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Clips `first` to `count` of training scenes, PER_SCENE of each so that events are met.
 
     The first half is drawn coarsely, at half the cost, so that training soon has many scenes; the
     second half as the test scenes are.
     """
     from training.world import Contract, World
-    rng = np.random.default_rng(seed)
-    halves = ((range(0, count // 2, PER_SCENE), {'samples': 0, 'shadows': 512}),
-              (range(count // 2, count + PER_SCENE, PER_SCENE), {}))
-    for starts, look in halves:
+    halves = ((range(first, count // 2), {'samples': 0, 'shadows': 512}),
+              (range(max(first, count // 2), count), {}))
+    for indices, look in halves:
+        if not indices:
+            continue
         with World(Contract.load(), **look) as world:
-            for start in starts:
-                plan = world.plan(SEED_BASE + seed * 10_000 + start // PER_SCENE, split='train',
+            for index in indices:
+                rng = np.random.default_rng((seed, index))
+                plan = world.plan(SEED_BASE + seed * 10_000 + index // PER_SCENE, split='train',
                                   seconds=SECONDS)
-                span = (FRAMES - 1) / RATE_HZ
-                for begin in np.sort(rng.uniform(0, SECONDS - 2 * span, PER_SCENE)):
-                    stretch = rng.choice([1.0, 1.0, 2.0])
-                    shots = [world.render(plan, float(begin + stretch * k / RATE_HZ))
-                             for k in range(FRAMES)]
-                    yield np.stack([s.rgb for s in shots]), np.stack([s.seg for s in shots])
+                stretch = float(rng.choice([1.0, 1.0, 2.0])) / RATE_HZ
+                begin = float(rng.uniform(0, SECONDS - stretch * (FRAMES - 1)))
+                shots = [world.render(plan, begin + stretch * k) for k in range(FRAMES)]
+                yield np.stack([s.rgb for s in shots]), np.stack([s.seg for s in shots])
 
 
 def render(folder: Path, seed: int, shapes: int, worlds: int) -> None:
-    """Write both stores into `folder`, each only if it is not complete yet."""
+    """Write both stores into `folder`, going on where an earlier run stopped."""
     os.environ.setdefault('LP_NUM_THREADS', '1')  # a software renderer takes every core otherwise
-    if _count(folder / 'shapes') < shapes:
-        write_clips(folder / 'shapes', shape_clips(seed, shapes), shapes, FRAMES, SHAPE_SIZE,
-                    SHAPE_SIZE)
-    if _count(folder / 'world') < worlds:
-        write_clips(folder / 'world', world_clips(seed, worlds), worlds, FRAMES, 240, 320)
+    for name, clips, count, height, width in (
+            ('shapes', shape_clips, shapes, SHAPE_SIZE, SHAPE_SIZE),
+            ('world', world_clips, worlds, 240, 320)):
+        done = _count(folder / name)
+        if done < count:
+            write_clips(folder / name, clips(seed, done, count), done, count, FRAMES, height,
+                        width)
 
 
 def _count(folder: Path) -> int:

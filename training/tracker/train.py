@@ -8,6 +8,7 @@ started again with the same --out, it goes on from its last checkpoint.
 
 import argparse
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -62,7 +63,7 @@ EVERY_CHECKPOINT_S, EVERY_EXPORT_S = 240.0, 600.0
 
 def learning_rate(step: int, progress: float) -> float:
     """Linear warm-up in steps, cosine in time."""
-    cosine = 0.5 * (1 + np.cos(np.pi * min(progress, 1.0)))
+    cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
     return min(1.0, (step + 1) / WARM_STEPS) * (LAST_RATE + (PEAK_RATE - LAST_RATE) * cosine)
 
 
