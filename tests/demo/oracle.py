@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A small world of three discs, and a robot that knows the truth and may be told to get it wrong."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import cv2
 import numpy as np
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_typestore
 
 from pixelrefer_model.prompt import Prompt
 from pixelrefer_ros.demo.robot import NS, Recording, Reply, RobotError, Sighting
@@ -114,3 +118,23 @@ class OracleRobot:
                 label[self.truth.mask(i, now)] = NAMES[name] + 1
             sightings[name] = Sighting(NAMES[name] + 1, 'TRACKED', 1.0)
         self.recording.labels[now], self.recording.objects[now] = label, sightings
+
+
+def write_discs(bag: Path) -> None:
+    """The world of the discs as a bag with its truth, as the packaged one is."""
+    truth = discs()
+    store = get_typestore(Stores.ROS2_JAZZY)
+    kind = 'sensor_msgs/msg/CompressedImage'
+    with Writer(bag, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection('/camera/image_raw/compressed', kind, typestore=store)
+        for stamp_ns, seg in zip(truth.stamps_ns.tolist(), truth.seg):
+            header = store.types['std_msgs/msg/Header'](
+                store.types['builtin_interfaces/msg/Time'](*divmod(stamp_ns, NS)), 'camera')
+            jpeg = cv2.imencode('.jpg', np.repeat(seg[..., None] * 60, 3, axis=2))[1]
+            message = store.types[kind](header, 'rgb8; jpeg compressed bgr8', jpeg.ravel())
+            writer.write(topic, stamp_ns, store.serialize_cdr(message, kind))
+    np.savez_compressed(bag / 'truth.npz', **{name: getattr(truth, name) for name in (
+        'stamps_ns', 'seg', 'share', 'world', 'level', 'support', 'inside')})
+    words = {'objects': truth.words, 'cast': asdict(truth.cast), 'rate_hz': truth.rate_hz,
+             'still_m': truth.still_m}
+    (bag / 'truth.json').write_text(json.dumps(words))
