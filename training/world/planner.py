@@ -119,8 +119,7 @@ class Happenings:
                ) -> bool:
         """Let an object be pushed or lifted that way, `span` (t0, t1) seconds; False if it has no
         room. What rides on another is lifted."""
-        span = span or self._window()
-        if self._busy(index) or span is None:
+        if self._busy(index) or (span := span or self._window()) is None:
             return False
         spec, rng = self.specs[index], self.rng
         if spec.support != TABLE:
