@@ -133,8 +133,8 @@ def prompt_from(message: PromptMessage) -> Prompt:
             'NO_PROMPT', 'the prompt is empty; points, a box, a scribble or a mask are allowed')
     if len(given) > 1 and given != ['points', 'a box']:
         raise PixelReferError(
-            'BAD_POINTS', f'{" and ".join(given)} in one prompt; only points and a box may be '
-            'combined')
+            'BAD_POINTS', f'{" and ".join(given)} in one prompt; points and a box '
+            'together, or one of these alone, are allowed')
     if has_mask:
         mask = message.mask
         return MaskPrompt(rle.decode(mask.counts, mask.height, mask.width))

@@ -62,11 +62,12 @@ def decode_rows(data: bytes, *, width: int, height: int, encoding: str, step: in
     step = step or row
     if step < row:
         raise PixelReferError(
-            'BAD_IMAGE', f'step is {step} bytes; a row of {width} {encoding} pixels takes {row}')
+            'BAD_IMAGE', f'step is {step} bytes; at least {row}, a row of {width} {encoding} '
+            'pixels, is allowed')
     if (needed := step * (height - 1) + row) > len(data):
         raise PixelReferError(
             'BAD_IMAGE', f'the image has {len(data)} bytes; {width}x{height} {encoding} with step '
-            f'{step} takes {needed}')
+            f'{step} takes {needed}, and no fewer are allowed')
     rows = np.ndarray((height, width, channels), pixel, data,
                       strides=(step, channels * pixel.itemsize, pixel.itemsize))
     if pixel.itemsize == 2:

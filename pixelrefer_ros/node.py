@@ -2,6 +2,7 @@
 """The lifecycle node: wiring of parameters, models, workers, services and topics."""
 
 import gc
+import sys
 import traceback
 from typing import Any
 
@@ -123,9 +124,9 @@ class PixelReferNode(LifecycleNode):
         self._engine, self._phase = None, 'unconfigured'
         self.table.clear()
         gc.collect()
-        # Imported here and not above: without a configured node there is no need for PyTorch.
-        import torch
-        if torch.cuda.is_available():
+        # PyTorch keeps freed memory of the device for itself, unless it is told.
+        torch = sys.modules.get('torch')
+        if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _active_pipeline(self) -> Pipeline:

@@ -32,7 +32,7 @@ from pixelrefer_ros import conversions
 
 ROOT = Path(__file__).parents[2]
 #: Ends what hangs; nothing is ever asserted about how long something took.
-WATCHDOG = 120.0
+WATCHDOG = 300.0
 WIDTH, HEIGHT = 320, 240
 SECOND = 1_000_000_000
 
@@ -65,7 +65,7 @@ class NodeProcess:
         environment = {
             **os.environ, 'ROS_DOMAIN_ID': str(domain), 'OMP_NUM_THREADS': '1',
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'PYTHONUNBUFFERED': '1',
-            'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])}
+            'PYTHONPATH': os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')])}
         with log.open('w') as out:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
@@ -90,7 +90,7 @@ class NodeProcess:
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(30)
+                self.process.wait(WATCHDOG)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -110,7 +110,7 @@ class Client:
         self.node = rclpy.create_node('tester', context=self._context)
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self.node)
-        self.news = threading.Condition()
+        self.news = threading.Condition(threading.RLock())
         self._clients: dict[str, Any] = {}
         reliable = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE)
         self._images = self.node.create_publisher(Image, 'image', reliable)
@@ -152,12 +152,13 @@ class Client:
         self.node.create_subscription(kind, name, take, 100)
         return found
 
-    def until(self, true: Callable[[], Any], what: str) -> Any:
-        """Wait until something is true of what was collected; returns it."""
+    def until(self, true: Callable[[], Any], what: str, *, ended: bool = False) -> Any:
+        """Wait until something is true of what was collected; returns it. ended: also from a node
+        that has ended."""
         end = time.monotonic() + WATCHDOG
         with self.news:
             while not (result := true()):
-                alive = self._process is None or self._process.process.poll() is None
+                alive = ended or self._process is None or self._process.process.poll() is None
                 if time.monotonic() > end or not alive:
                     log = '' if self._process is None else self._process.output[-3000:]
                     raise AssertionError(f'waited in vain for {what}\n{log}')

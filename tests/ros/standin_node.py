@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The real node around a stand-in for its models, for tests of threads and nothing else.
+
+Its tracker gives every object a fixed mask and may be slow, its language model says `word` until
+it is stopped. Run as a program: `standin_node STEP_SECONDS --ros-args ...`.
+"""
+
+import sys
+import time
+from types import SimpleNamespace
+
+import numpy as np
+
+from pixelrefer_ros import node
+
+TRACKED = SimpleNamespace(name='TRACKED')
+LOST = SimpleNamespace(name='LOST')
+#: A question with this word is answered until somebody stops it, one without by three tokens.
+ENDLESS = 'endlessly'
+
+
+class StandInTracker:
+    """Objects stay where they were; a reset loses them."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.ids = []
+        self._lost = set()
+        self._step_seconds = step_seconds
+
+    def add(self, object_id, prompt, frame):
+        self.ids.append(object_id)
+        return self._track(object_id, frame)
+
+    def correct(self, object_id, prompt, frame):
+        self._lost.discard(object_id)
+        return self._track(object_id, frame)
+
+    replace = correct
+
+    def remove(self, object_id):
+        self.ids.remove(object_id)
+
+    def lose(self, stamp_ns):
+        self._lost = set(self.ids)
+
+    def step(self, frame):
+        time.sleep(self._step_seconds)
+        return [self._track(object_id, frame) for object_id in self.ids]
+
+    def _track(self, object_id, frame):
+        mask = np.zeros((frame.height, frame.width), bool)
+        mask[10:20, 10:20] = True
+        lost = object_id in self._lost
+        return SimpleNamespace(
+            object_id=object_id, state=LOST if lost else TRACKED, score=1.0,
+            mask=None if lost else mask, box=None if lost else (10, 10, 10, 10),
+            area=0 if lost else 100, stamp_ns=frame.stamp_ns, last_seen_ns=frame.stamp_ns)
+
+
+class StandInMemory:
+    """The newest observation of each object."""
+
+    def __init__(self) -> None:
+        self.newest = {}
+
+    def observe(self, observations):
+        for observation in observations:
+            self.newest[observation.object_id] = observation
+
+    def clear(self):
+        self.newest.clear()
+
+    def held(self):
+        return len(self.newest), 0
+
+
+class StandInEngine:
+    """What the node uses of a PerceptionEngine."""
+
+    def __init__(self, step_seconds: float) -> None:
+        self.tracker = StandInTracker(step_seconds)
+        self.memory = StandInMemory()
+        self.settings = SimpleNamespace(keyframes=SimpleNamespace(
+            due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
+
+    def note(self, tracks):
+        pass
+
+    def forget(self, object_id):
+        self.memory.newest.pop(object_id, None)
+
+    def due(self, tracks, epoch):
+        return [track for track in tracks if track.mask is not None]
+
+    def observe(self, frame, tracks, epoch):
+        time.sleep(0.05)
+        return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
+                for track in tracks]
+
+    def prepare(self, question, object_ids, window, *, max_frames=None, max_new_tokens=64):
+        return SimpleNamespace(
+            text=question, object_ids=object_ids,
+            stamps_ns=sorted({self.memory.newest[i].stamp_ns for i in object_ids}))
+
+    def prepare_description(self, object_id, detail, window, *, max_frames=None):
+        return self.prepare(detail, [object_id], window)
+
+    def answer(self, question, cancel):
+        words, reason = 0, 'stop'
+        while words < 3 or ENDLESS in question.text:
+            if cancel():
+                reason = 'cancelled'
+                break
+            time.sleep(0.01)
+            words += 1
+        return SimpleNamespace(
+            text=' '.join(['word'] * words), confidence=1.0, abstained=False,
+            object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
+            reason=reason, tokens=words)
+
+
+if __name__ == '__main__':
+    node.load_engine = lambda settings: StandInEngine(float(sys.argv[1]))
+    node.main()

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The end of the node: whoever waits is answered first; with a stand-in for the models."""
+
+import signal
+import time
+
+import pytest
+from conftest import running
+from ros_support import SECOND, click
+from standin_node import ENDLESS
+
+from pixelrefer.msg import ErrorCode
+from pixelrefer.srv import AddObjects, Ask
+from pixelrefer_ros import conversions
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_answers_everything_that_waits_and_ends_cleanly(tmp_path, number):
+    parameters = {'stamp_wait': 10.0, 'diagnostics_period': 0.1}
+    with running(tmp_path / 'node.log', parameters, standin=0.0) as robot:
+        stamp = robot.clock.tick()
+        robot.track(stamp)
+        assert robot.add(click(15, 15, 'cup'), stamp_ns=stamp).error_code == ErrorCode.OK
+        pending = [robot.call_async(Ask, 'ask', Ask.Request(question=ENDLESS, ids=['cup']))
+                   for _ in range(3)]
+        pending.append(robot.call_async(AddObjects, 'add_objects', AddObjects.Request(
+            prompts=[click(15, 15)], stamp=conversions.time_message(stamp + 5 * SECOND))))
+
+        def everybody_waits() -> bool:
+            values = robot.values()
+            return (values.get('questions_waiting'), values.get('prompts_waiting')) == ('3', '1')
+
+        robot.until(everybody_waits, 'requests that wait')
+        robot.process.signal(number)
+        assert robot.process.end() == 0, robot.process.output
+        replies = [robot.until(lambda: future.done() and future.result(), 'a reply', ended=True)
+                   for future in pending]
+        assert [reply.error_code for reply in replies] == [ErrorCode.SHUTTING_DOWN] * 4
+        assert 'Traceback' not in robot.process.output
+
+
+def test_frames_that_come_too_fast_are_dropped_and_every_one_is_counted(tmp_path):
+    parameters = {'diagnostics_period': 0.1}
+    with running(tmp_path / 'node.log', parameters, standin=0.1) as robot:
+        # One at a time: what the subscription's own queue of one drops, nobody can count.
+        while not int(robot.values()['frames_dropped']):
+            for _ in range(5):
+                robot.send(robot.clock.tick())
+                time.sleep(0.02)
+        robot.track(robot.clock.tick())
+
+        def counts() -> dict[str, int] | None:
+            names = ('seen', 'tracked', 'dropped', 'rejected', 'out_of_order', 'failed')
+            values = robot.values()
+            found = {name: int(values[f'frames_{name}']) for name in names}
+            whole = found['seen'] == sum(found.values()) - found['seen']
+            return found if whole and found['tracked'] == len(robot.objects) else None
+
+        found = robot.until(counts, 'counts that add up')
+        assert found['tracked'] and found['dropped']
+        stamps_out = [m.header.stamp for m in robot.objects]
+        assert stamps_out == sorted(stamps_out, key=conversions.nanoseconds)
