@@ -159,6 +159,16 @@ def test_the_penalty_looks_at_the_answer_and_not_at_the_prompt(model, prompts):
     assert ids[0] == first.token_id and len(set(ids)) == len(ids)
 
 
+def test_the_penalty_divides_what_is_over_zero_and_multiplies_what_is_under(
+        model, language, prompts):
+    state = language.prefill(prompts[:1])
+    penalised = LanguageModel(model, generation={'repetition_penalty': 2.0})
+    for scores, seen, best in (([3.0, 2.0, 1.0], {0}, 1), ([-1.0, -1.5, -3.0], {0}, 1),
+                               ([3.0, 1.0, 1.0], {0}, 0), ([-1.0, -2.5, -3.0], {0}, 0)):
+        state.scores = torch.tensor([scores])
+        assert penalised.choose(state, [seen])[0] == [best]
+
+
 def test_prefill_scores_only_the_last_position(language, prompts):
     assert language.prefill(prompts).scores.shape == (3, 522)
 
