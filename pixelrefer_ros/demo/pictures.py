@@ -18,8 +18,8 @@ RIGHT, WRONG = (60, 180, 90), (225, 70, 60)
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 34), (120, 124, 132)
 SCALE = 2
 CAPTION_HEIGHT = 72
-#: An answer stays in the video for so long.
-SHOWN_S = 1.2
+#: An answer stays in the video until the next one, but for these seconds.
+LEAST_SHOWN_S, MOST_SHOWN_S = 0.5, 2.5
 SHEET_COLUMNS, MOST_PANELS = 4, 8
 
 
@@ -31,6 +31,20 @@ class Drawn:
     ids: Sequence[str]
     asked: Sequence[Asked]
     start_ns: int
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What stands under a picture. right: a tick, a cross, or (None) neither."""
+
+    title: str
+    text: str
+    right: bool | None
+
+    @classmethod
+    def of(cls, asked: Asked) -> 'Caption':
+        """A question and its answer."""
+        return cls(asked.question, asked.reply.text or '(no answer)', asked.verdict.right)
 
 
 def overlay(drawn: Drawn, stamp_ns: int) -> Image.Image:
@@ -77,27 +91,30 @@ def overlay(drawn: Drawn, stamp_ns: int) -> Image.Image:
     return image
 
 
-def with_caption(image: Image.Image, asked: Asked | None) -> Image.Image:
-    """The picture with a question and its answer under it, ticked or crossed."""
+def with_caption(image: Image.Image, caption: Caption | None) -> Image.Image:
+    """The picture with its caption under it."""
     canvas = Image.new('RGB', (image.width, image.height + CAPTION_HEIGHT), PAPER)
     canvas.paste(image, (0, 0))
-    if asked is None:
+    if caption is None:
         return canvas
     pen = ImageDraw.Draw(canvas)
-    colour = RIGHT if asked.verdict.right else WRONG
+    colour = {True: RIGHT, False: WRONG, None: FAINT}[caption.right]
     top = image.height
     pen.rectangle((0, top, 5, canvas.height), fill=colour)
-    pen.text((18, top + 10), fitted(pen, asked.question, ImageFont.load_default(14),
+    pen.text((18, top + 10), fitted(pen, caption.title, ImageFont.load_default(14),
                                     canvas.width - 30), FAINT, ImageFont.load_default(14))
     font = ImageFont.load_default(18)
-    lines = wrapped(pen, asked.reply.text or '(no answer)', font, canvas.width - 60)
+    lines = wrapped(pen, caption.text, font, canvas.width - 60)
     if len(lines) > 1:
         font = ImageFont.load_default(15)
-        lines = wrapped(pen, asked.reply.text or '(no answer)', font, canvas.width - 60)[:2]
+        lines = wrapped(pen, caption.text, font, canvas.width - 60)[:2]
     step = 24 if len(lines) == 1 else 18
-    mark(pen, 18, top + 33, asked.verdict.right)
+    left = 18
+    if caption.right is not None:
+        mark(pen, left, top + 33, caption.right)
+        left = 42
     for k, line in enumerate(lines):
-        pen.text((42, top + 42 + step * k), line, INK, font, anchor='lm')
+        pen.text((left, top + 42 + step * k), line, INK, font, anchor='lm')
     return canvas
 
 
@@ -131,22 +148,27 @@ def fitted(pen: ImageDraw.ImageDraw, text: str, font: ImageFont.FreeTypeFont,
     return text
 
 
-def captions(drawn: Drawn) -> dict[int, Asked]:
-    """Which answer stands under which tracked frame: each in turn, SHOWN_S long, none before it
-    was given."""
-    stamps = drawn.recording.tracked_ns
-    shown: dict[int, Asked] = {}
-    free_ns = 0
+def captions(drawn: Drawn) -> dict[int, Caption]:
+    """Which caption stands under which tracked frame: each answer from when it was given until
+    the next, none for less than LEAST_SHOWN_S, none for more than MOST_SHOWN_S."""
+    begins: list[int] = []
     for asked in drawn.asked:
-        begin = max(free_ns, asked.at_ns)
-        free_ns = begin + int(SHOWN_S * NS)
-        shown.update({stamp: asked for stamp in stamps if begin <= stamp < free_ns})
+        earliest = begins[-1] + int(LEAST_SHOWN_S * NS) if begins else 0
+        begins.append(max(asked.at_ns, earliest))
+    shown: dict[int, Caption] = {}
+    for asked, begin, following in zip(drawn.asked, begins, [*begins[1:], 1 << 62]):
+        end = min(following, begin + int(MOST_SHOWN_S * NS))
+        shown.update({stamp: Caption.of(asked) for stamp in drawn.recording.tracked_ns
+                      if begin <= stamp < end})
     return shown
 
 
-def write_video(drawn: Drawn, folder: Path, rate_hz: float) -> Path:
-    """Every tracked frame as a video; MP4, or Motion JPEG where OpenCV cannot write MP4."""
+def write_video(drawn: Drawn, folder: Path) -> Path:
+    """Every tracked frame as a video of the run's own length; MP4, or Motion JPEG where OpenCV
+    cannot write MP4."""
     shown = captions(drawn)
+    stamps = drawn.recording.tracked_ns
+    rate_hz = (len(stamps) - 1) * NS / (stamps[-1] - stamps[0]) if len(stamps) > 1 else 1.0
     writer, path = None, folder
     try:
         for stamp in drawn.recording.tracked_ns:
@@ -174,13 +196,13 @@ def _open_video(folder: Path, rate_hz: float,
 
 def write_sheet(drawn: Drawn, path: Path, title: str) -> Path:
     """A contact sheet: the moments at which something was asked, with question and answer."""
-    moments = chosen(drawn)
     # A frame that was tracked before the objects were selected shows none of them.
     tracked = [stamp for stamp in drawn.recording.tracked_ns
                if stamp in drawn.recording.pictures and drawn.recording.objects[stamp]]
+    moments = sorted([*out_of_sight(drawn), *chosen(drawn)], key=lambda moment: moment[0])
     panels = [
-        with_caption(overlay(drawn, min(tracked, key=lambda s: abs(s - _shows(asked)))), asked)
-        for asked in moments]
+        with_caption(overlay(drawn, min(tracked, key=lambda s: abs(s - stamp))), caption)
+        for stamp, caption in moments]
     width, height = panels[0].size
     columns = min(SHEET_COLUMNS, len(panels))
     rows = -(-len(panels) // columns)
@@ -198,15 +220,30 @@ def write_sheet(drawn: Drawn, path: Path, title: str) -> Path:
     return path
 
 
-def chosen(drawn: Drawn) -> list[Asked]:
-    """At most MOST_PANELS questions, evenly spread over the run, first and last included."""
+def chosen(drawn: Drawn) -> list[tuple[int, Caption]]:
+    """Answers with the newest frame that each rests on, evenly spread over the run, first and last
+    included; as many as there is room for."""
+    room = MOST_PANELS - len(out_of_sight(drawn))
     count = len(drawn.asked)
-    if count <= MOST_PANELS:
-        return list(drawn.asked)
-    picked = {round(k * (count - 1) / (MOST_PANELS - 1)) for k in range(MOST_PANELS)}
-    return [drawn.asked[k] for k in sorted(picked)]
+    picked = range(count) if count <= room else sorted(
+        {round(k * (count - 1) / (room - 1)) for k in range(room)})
+    return [(a.reply.stamps_ns[-1] if a.reply.stamps_ns else a.at_ns, Caption.of(a))
+            for a in (drawn.asked[k] for k in picked)]
 
 
-def _shows(asked: Asked) -> int:
-    """The frame that an answer is about: the newest that it rests on."""
-    return asked.reply.stamps_ns[-1] if asked.reply.stamps_ns else asked.at_ns
+def out_of_sight(drawn: Drawn) -> list[tuple[int, Caption]]:
+    """The middle of the longest time in which an object had no mask, or nothing."""
+    longest: list[int] = []
+    longest_name = ''
+    for name in drawn.ids:
+        run: list[int] = []
+        for stamp in drawn.recording.tracked_ns:
+            known = name in drawn.recording.objects[stamp]
+            run = [*run, stamp] if known and drawn.recording.mask(name, stamp) is None else []
+            if len(run) > len(longest):
+                longest, longest_name = run, name
+    if not longest:
+        return []
+    stamp = longest[len(longest) // 2]
+    state = drawn.recording.objects[stamp][longest_name].state.lower()
+    return [(stamp, Caption('what the tracker says', f'{longest_name} is {state}', None))]

@@ -11,6 +11,7 @@ TICK, CROSS = '✓', '✗'
 _GREEN, _RED, _BOLD, _PLAIN = '\033[32m', '\033[31m', '\033[1m', '\033[0m'
 #: Widths of an answer and a truth that share a line.
 _SHORT, _TRUTH = 40, 10
+_LONGEST = 160
 
 
 class Report:
@@ -44,6 +45,8 @@ class Report:
     def answered(self, at_s: float, question: str, answer: str, truth: str,
                  rests_on: Sequence[float], wrong: Sequence[str]) -> None:
         """A question with the frames its answer rests on (s), the answer, the truth, a verdict."""
+        if len(answer) > _LONGEST:
+            answer = answer[:_LONGEST].rstrip() + ' ...'
         mark, style = (CROSS, _RED) if wrong else (TICK, _GREEN)
         frames = ', '.join(f'{at:.1f}' for at in rests_on) or '-'
         self.line(f'  {mark} {at_s:4.1f} s  {question}', style)

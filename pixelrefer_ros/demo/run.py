@@ -58,7 +58,7 @@ def draw(planner: Planner, truth: Truth, report: Report, out: Path) -> None:
     drawn = Drawn(planner.robot.recording, list(planner.objects), planner.asked,
                   int(truth.stamps_ns[0]))
     out.mkdir(parents=True, exist_ok=True)
-    report.fact('video', str(write_video(drawn, out, truth.rate_hz)))
+    report.fact('video', str(write_video(drawn, out)))
     title = f'PixelRefer · {planner.right} of {len(planner.asked)} answers right'
     report.fact('sheet', str(write_sheet(drawn, out / 'contact_sheet.png', title)))
 

@@ -20,7 +20,7 @@ from pixelrefer_ros.demo.robot import NS, Reply, Robot
 from pixelrefer_ros.demo.truth import Truth
 
 #: Seconds after something happened before the planner asks about it, and between questions.
-SETTLE_S, PACE_S = 0.5, 0.5
+SETTLE_S, PACE_S = 0.5, 0.6
 #: After an object is in sight again, so that it has been seen clearly.
 RETURN_S = 1.5
 #: A window is wider than the move in it by so much on either side, so that it shows the object
