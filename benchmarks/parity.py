@@ -217,10 +217,9 @@ def compare_tokens(case: Case, model: PixelReferLite, batch: RegionBatch, inputs
     features = model.features(batch)
     stages = model.model.region_encoder(features, batch)
     count = len(inputs)
-    unique = len(set(inputs.global_.tolist()))
     for name, recorded in case.tensors.items():
-        index = _image_index(name, count, unique)
-        if index is None or not 0 <= index < len(inputs.patches):
+        index = _image_index(name, inputs)
+        if index is None:
             continue
         start, (rows, columns) = int(batch.starts[index]), inputs.grids[index]
         ours = features[start:start + rows * columns].view(rows, columns, -1)
@@ -236,11 +235,13 @@ def compare_tokens(case: Case, model: PixelReferLite, batch: RegionBatch, inputs
     return stages.tokens
 
 
-def _image_index(name: str, regions: int, globals_: int) -> int | None:
+def _image_index(name: str, inputs: RegionInputs) -> int | None:
     """Which encoded image a recorded feature `r1.feat`, `global0.feat`, `local2.feat` is of."""
     match = re.fullmatch(r'(r|global|local)(\d+)\.feat', name)
-    offset = {'r': 0, 'global': regions, 'local': regions + globals_}
-    return offset[match[1]] + int(match[2]) if match else None
+    if match is None:
+        return None
+    images = {'r': inputs.crop, 'global': inputs.global_, 'local': inputs.local}[match[1]]
+    return dict(enumerate(sorted(set(images.tolist())))).get(int(match[2]))
 
 
 def compare_language(case: Case, model: PixelReferLite, languages: Mapping[float, LanguageModel],
