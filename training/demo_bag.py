@@ -18,6 +18,7 @@ import json
 import shutil
 import sys
 from dataclasses import dataclass, replace
+from itertools import permutations
 from pathlib import Path
 
 import cv2
@@ -61,8 +62,8 @@ def times() -> np.ndarray:
 def stage(world: World, seed: int) -> tuple[ScenePlan, Part] | None:
     """The scripted scene on test seed `seed`, or None where it does not fit.
 
-    It fits when four of five or six objects stay in view at a good size, the camera is calm, and
-    three of different categories and colours stand apart from left to right, so that the one can be
+    It fits when the camera is calm, four of five or six objects stay in view at a good size, and
+    three of them, of different categories and colours, stand by themselves, so that one can be
     hidden and another be pushed without the third being touched.
     """
     plan = world.plan(seed, 'test', SECONDS, 'calm')
@@ -82,10 +83,10 @@ def stage(world: World, seed: int) -> tuple[ScenePlan, Part] | None:
         return None
     free = [i for i in good if (plan.objects[i].category, plan.objects[i].colour)
             not in contract.held_out and plan.objects[i].support < 0
-            and not any(spec.support == i for spec in plan.objects)]
+            and not any(spec.support == i for spec in plan.objects)
+            and all(_apart(plan, i, t) for t in seen)]
     rng = np.random.default_rng(plan.seed)
-    for order in rng.permutation([(a, b, c) for a in free for b in free for c in good
-                                  if len({a, b, c}) == 3]).tolist() if len(free) > 1 else []:
+    for order in permutations(free, 3):
         part = Part(*order)
         cast = [plan.objects[i] for i in order]
         if len({spec.category for spec in cast}) < 3 or len({spec.colour for spec in cast}) < 3:
@@ -101,12 +102,22 @@ def _within(plan: ScenePlan, i: int, t: float) -> bool:
                                       ).all() and hull_area(hull) > LEAST_AREA * .6)
 
 
+def _apart(plan: ScenePlan, i: int, t: float) -> bool:
+    """Whether nothing else is before, behind or right beside object i in the image."""
+    low, high = plan.hull(i, t).min(0), plan.hull(i, t).max(0)
+    for j in range(len(plan.objects)):
+        other = plan.hull(j, t)
+        if j != i and (low < other.max(0) + 3).all() and (other.min(0) - 3 < high).all():
+            return False
+    return True
+
+
 def _script(plan: ScenePlan, part: Part, rng: np.random.Generator) -> ScenePlan | None:
-    """The plan with the push and the board in it, or None when one finds no room."""
+    """The plan with the push and the board in it, clutter taken out of the way of the push; None
+    when push or board finds no room."""
     places = Places(rng, plan.contract, plan.camera, plan.seconds)
     places.spots = [(*spec.rest[:2], spec.form.radius * spec.scale) for spec in plan.objects
                     if spec.support < 0]
-    places.spots += [(*geom.pos[:2], max(geom.size)) for geom in plan.look.clutter]
     happenings = Happenings(rng, plan.contract, plan.camera, plan.seconds, plan.objects, places)
     for way in rng.permutation(('left', 'right')):
         if happenings.travel(part.mover, 'push', str(way), MOVED_S):
@@ -115,8 +126,15 @@ def _script(plan: ScenePlan, part: Part, rng: np.random.Generator) -> ScenePlan 
         return None
     if not happenings.cover(part.hider, HIDDEN_S):
         return None
+    way = happenings.moves[0]
+    room = plan.objects[part.mover].form.radius * plan.objects[part.mover].scale
+    clear = [k for k, geom in enumerate(plan.look.clutter)
+             if not any(np.hypot(*np.subtract(geom.pos, way.position(t))[:2])
+                        < room + max(geom.size) for t in np.linspace(way.t0, way.t1, 12))]
+    look = replace(plan.look, clutter=tuple(plan.look.clutter[k] for k in clear),
+                   clutter_rgb=tuple(plan.look.clutter_rgb[k] for k in clear))
     return replace(plan, kind='events', moves=tuple(happenings.moves),
-                   covers=tuple(happenings.covers))
+                   covers=tuple(happenings.covers), look=look)
 
 
 def _plays(world: World, plan: ScenePlan, part: Part) -> bool:
@@ -183,7 +201,7 @@ def _note(seen: dict[str, list], world: World, plan: ScenePlan, t: float, seg: n
 
 def _write_words(target: Path, plan: ScenePlan, part: Part, stamps: list[int],
                  arrays: dict[str, np.ndarray]) -> None:
-    """truth.json: the objects in words, who plays which part and when, and what was true of them."""
+    """truth.json: the objects in words, who plays which part and when, what was true of them."""
     hidden = np.flatnonzero(arrays['share'][:, part.hider] == 0)
     move = plan.moves[0]
     count = len(plan.objects)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The same seed is the same scene, train and test never meet, and rendering leaves nothing behind."""
+"""The same seed is the same scene, train and test never meet, rendering leaves nothing behind."""
 
 from __future__ import annotations
 

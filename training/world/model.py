@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The one MuJoCo model of the world: a room, a table, and slots of geoms that any scene can fill."""
+"""The one MuJoCo model of the world: a room, a table, and slots of geoms for any scene to fill."""
 
 from __future__ import annotations
 
@@ -29,11 +29,13 @@ def _room() -> str:
     legs = ''.join(box.format('.035 .035 .35', f'{sx * (x - .07)} {sy * (y - .07)} -.39',
                               f'leg{k}', '.30 .26 .22 1')
                    for k, (sx, sy) in enumerate(((1, 1), (1, -1), (-1, 1), (-1, -1))))
-    walls = ''.join(box.format(size, pos, f'wall{k}', '.7 .7 .7 1') for k, (size, pos) in enumerate((
-        ('2.6 .02 1.6', '0 2.3 .86'), ('.02 2.6 1.6', '-2.4 0 .86'), ('.02 2.6 1.6', '2.4 0 .86'))))
-    base = ''.join(box.format(size, pos, f'base{k}', '.85 .84 .82 1') for k, (size, pos) in enumerate((
-        ('2.6 .012 .06', '0 2.27 -.68'), ('.012 2.6 .06', '-2.37 0 -.68'),
-        ('.012 2.6 .06', '2.37 0 -.68'))))
+    sides = (('2.6 {} 1.6', '0 2.3 .86'), ('{} 2.6 1.6', '-2.4 0 .86'), ('{} 2.6 1.6', '2.4 0 .86'))
+    walls = ''.join(box.format(size.format('.02'), pos, f'wall{k}', '.7 .7 .7 1')
+                    for k, (size, pos) in enumerate(sides))
+    skirting = (('2.6 .012 .06', '0 2.27 -.68'), ('.012 2.6 .06', '-2.37 0 -.68'),
+                ('.012 2.6 .06', '2.37 0 -.68'))
+    base = ''.join(box.format(size, pos, f'base{k}', '.85 .84 .82 1')
+                   for k, (size, pos) in enumerate(skirting))
     decor = ''.join(box.format(size, pos, name, rgba) for name, size, pos, rgba in (
         ('frame0', '.36 .015 .26', '-.75 2.27 .42', '.25 .20 .16 1'),
         ('sheet0', '.32 .015 .22', '-.75 2.262 .42', '.62 .70 .72 1'),

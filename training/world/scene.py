@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A planned scene as a value: objects, camera path, events, and every truth that needs no pixels."""
+"""A planned scene as a value: objects, camera path, events, and all truth that needs no pixels."""
 
 from __future__ import annotations
 
