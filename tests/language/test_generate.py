@@ -49,7 +49,8 @@ def counted(language, monkeypatch):
     calls = []
     for name in ('prefill', 'decode'):
         method = getattr(language, name)
-        monkeypatch.setattr(language, name, lambda *a, n=name, m=method: (calls.append(n), m(*a))[1])
+        monkeypatch.setattr(
+            language, name, lambda *a, n=name, m=method: (calls.append(n), m(*a))[1])
     return calls
 
 

@@ -114,6 +114,17 @@ def test_the_published_cases_above_include_a_second_resize(small_config, picture
 
 
 @torch.inference_mode()
+def test_an_empty_mask_as_published_is_zero_tokens_that_look_at_the_context(
+        small, small_config, picture):
+    policy = EncodePolicy.published()
+    call = prepare_regions([picture], [MASKS[0], boxed(0, 0, 0, 0)], [0, 0], small_config, policy)
+    assert call.grids[call.crop[1]].tolist() == [4, 4] and call.local[0] == call.local[1]
+    stages = small.region_stages(collate([call], policy.kmeans))
+    assert stages.pooled[0].any() and not stages.pooled[1].any()
+    assert stages.after_local[1].any() and stages.tokens.isfinite().all()
+
+
+@torch.inference_mode()
 def test_calls_that_are_collated_come_out_as_if_encoded_one_by_one(small, small_config, picture):
     policy = EncodePolicy.robot()
     calls = [prepare_regions([picture], MASKS, [0] * 5, small_config, policy),
