@@ -88,9 +88,12 @@ choose_python() {
 
 loads() { "$python" -c "import ctypes; ctypes.CDLL('$1')" 2>/dev/null; }
 
+# What simulated scenes are drawn with where there is no display.
+draws() { { loads libEGL.so.1 && loads libOpenGL.so.0; } || loads libOSMesa.so.8; }
+
 # Sets `missing` to the apt packages without which the set-up cannot go on.
 find_missing() {
-  local name=python3
+  local name=python3 gl=(libegl1 libgl1-mesa-dri libopengl0)
   missing=()
   command -v g++ >/dev/null || missing+=(g++)
   if command -v "$python" >/dev/null; then
@@ -98,9 +101,9 @@ find_missing() {
     imports "$python" ensurepip || missing+=("$name-venv")
     "$python" -c 'import os, sysconfig; os.stat(sysconfig.get_path("include") + "/Python.h")' \
       2>/dev/null || missing+=("$name-dev")
-    loads libEGL.so.1 || loads libOSMesa.so.8 || missing+=(libegl1 libgl1-mesa-dri)
+    draws || missing+=("${gl[@]}")
   else
-    missing+=(python3 python3-venv python3-dev libegl1 libgl1-mesa-dri)
+    missing+=(python3 python3-venv python3-dev "${gl[@]}")
   fi
 }
 
@@ -213,16 +216,11 @@ install_python() {
   pip install -r "$state/requirements.txt" "${constraints[@]}"
 }
 
-# The first way to draw without a display that works here; none is needed to run the node.
+# Found out once, for every later start.
 choose_gl() {
-  local gl
-  for gl in egl osmesa; do
-    if MUJOCO_GL=$gl "$venv/bin/python" -c 'import mujoco as m
-with m.Renderer(m.MjModel.from_xml_string("<mujoco/>"), 8, 8) as renderer: renderer.render()'; then
-      echo "$gl" >"$venv/.gl"
-      return
-    fi
-  done
+  rm -f "$venv/.gl"
+  PYTHONPATH=$root "$venv/bin/python" -c 'from training.world.gl import backend; print(backend())' \
+    >"$state/gl" && mv "$state/gl" "$venv/.gl" || true
 }
 
 # --- the interfaces ------------------------------------------------------------------------------
@@ -283,7 +281,7 @@ set_up() {
     step 'installing PyTorch' install_torch
     step "installing Python packages$(! $wheels || echo ' and ROS 2')" install_python
     step 'looking for a way to draw without a display' choose_gl
-    [ -e "$venv/.gl" ] || say '  none: the node runs, but simulated scenes need libegl1, libgl1-mesa-dri'
+    [ -e "$venv/.gl" ] || say '  none here: the node runs, simulated scenes do not; the log says why'
     mark_done python
   fi
   if ! is_done interfaces; then
@@ -304,7 +302,7 @@ enter() {
     export AMENT_PREFIX_PATH="$venv:$AMENT_PREFIX_PATH"
     export LD_LIBRARY_PATH="$venv/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   fi
-  export MUJOCO_GL=${MUJOCO_GL:-$(cat "$venv/.gl" 2>/dev/null || echo egl)}
+  export MUJOCO_GL=${MUJOCO_GL:-$(cat "$venv/.gl" 2>/dev/null)}
   # The profile takes 64 MiB of shared memory for each process: all that a plain container has.
   if [ -z "${FASTRTPS_DEFAULT_PROFILES_FILE:-}" ] && [ "$(shared_memory)" -ge 1024 ]; then
     export FASTRTPS_DEFAULT_PROFILES_FILE=$root/config/fastdds_large_images.xml
