@@ -9,7 +9,7 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import parameters, shutdown
+from pixelrefer_ros import models, parameters, shutdown
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
 from pixelrefer_ros.objects import ObjectTable
@@ -63,7 +63,7 @@ class PixelReferNode(LifecycleNode):
         self.settings = Settings.read(self)
         self._phase, self._problem = 'loading the models', ''
         try:
-            self._engine = load_engine(self.settings)
+            self._engine = models.load(self.settings)
         except PixelReferError as error:
             self._problem = error.message
             self.get_logger().error(f'not configured: {error}')
@@ -74,7 +74,7 @@ class PixelReferNode(LifecycleNode):
             self._phase = 'unconfigured'
             return FAILURE
         self.table.most = self.settings.max_objects
-        self.publishing.configure(self.settings, model_name(self.settings.tracker_model))
+        self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
         self._phase = 'inactive'
         self.get_logger().info(
             f'configured: tracker {self.settings.tracker_model}, refer {self.settings.refer_model} '
@@ -85,7 +85,7 @@ class PixelReferNode(LifecycleNode):
         result = super().on_activate(state)
         pipeline = Pipeline(
             self, self._engine, self.settings, self.table, self.publishing, self.counters,
-            refer_model=model_name(self.settings.refer_model))
+            refer_model=models.name_of(self.settings.refer_model))
         if self.table.entries():
             # The camera was not watched meanwhile: where the objects are now is not known.
             pipeline.begin_epoch('the node was activated again')
@@ -178,27 +178,6 @@ class PixelReferNode(LifecycleNode):
                     'answer_latency_ms': 1000 * count.latency('answered'),
                     'questions_waiting': pipeline.language.waiting}),
         ]
-
-
-def load_engine(settings: Settings) -> Any:
-    """The models, ready to be used. Raises PixelReferError CHECKPOINT, naming file and reason."""
-    # PyTorch is imported here, so that messages, launch files and a node that is not configured
-    # need none.
-    import torch
-
-    from pixelrefer_model.engine import EngineSettings, PerceptionEngine
-    from pixelrefer_model.memory import EveryInterval, KeepLast
-    return PerceptionEngine.from_checkpoints(
-        settings.tracker_model, settings.refer_model, device=settings.device,
-        dtype=getattr(torch, settings.dtype), settings=EngineSettings(
-            keyframes=EveryInterval(settings.keyframe_interval),
-            keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
-            abstain_below=settings.abstain_below))
-
-
-def model_name(checkpoint: str) -> str:
-    """Identity of a checkpoint in messages: its own name, without where it lies."""
-    return checkpoint.rstrip('/').rsplit('/', 1)[-1]
 
 
 def main(args: list[str] | None = None) -> None:

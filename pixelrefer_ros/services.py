@@ -17,7 +17,7 @@ from pixelrefer.srv import (
     AddObjects, Ask, Describe, FindObjects, Forget, ListObjects, Measure, MergeObjects,
     RemoveObjects, Reset, SplitObject)
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import conversions
+from pixelrefer_ros import conversions, models
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
@@ -168,7 +168,7 @@ class Services:
         ids = list(request.ids) or [entry.object_id for entry in pipeline.table.entries()]
         pipeline.table.known(ids)
         detail = request.detail or 'sentence'
-        question = _task(detail)
+        question = models.task(detail)
         max_frames = request.max_frames or pipeline.settings.max_frames
         window = self._window(pipeline, request.window)
         queries = [
@@ -192,7 +192,7 @@ class Services:
 
     def _ask(self, request: Ask.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
-        _check_text(request.question)
+        models.check_text(request.question)
         ids = list(request.ids) or _named(request.question, pipeline)
         pipeline.table.known(ids)
         settings = pipeline.settings
@@ -221,10 +221,8 @@ class Services:
 
     def _window(self, pipeline: Pipeline, window: TimeWindow) -> Callable[[], Any]:
         """The window of a request, checked now and counted back from the newest frame of now."""
-        # Here and not above: this brings in PyTorch, which by now is loaded.
-        from pixelrefer_model.memory import Now, Span
         span = conversions.window_span(window, pipeline.newest()[0])
-        return lambda: Now() if span is None else Span(*span)
+        return lambda: models.window(span)
 
     # --- what this version does not serve
 
@@ -252,23 +250,6 @@ def _selection(message: Any) -> Selection:
         return Selection(message.id, conversions.prompt_from(message))
     except PixelReferError as error:
         return Selection(message.id, error)
-
-
-def _task(detail: str) -> str:
-    """The task prompt of a detail. Raises PixelReferError BAD_DETAIL."""
-    # Here and not above, as in `_check_text`: PyTorch comes with it, by now it is loaded.
-    from pixelrefer_model.engine import DETAILS
-    from pixelrefer_model.language import task_prompt
-    if detail not in DETAILS:
-        raise PixelReferError(
-            'BAD_DETAIL', f'detail {detail[:64]!r}; {", ".join(DETAILS)} are allowed')
-    return task_prompt(detail)
-
-
-def _check_text(question: str) -> None:
-    """Raise PixelReferError EMPTY_QUESTION or SPECIAL_TOKEN before anything is waited for."""
-    from pixelrefer_model.language.chat import check_text
-    check_text(question)
 
 
 def _named(question: str, pipeline: Pipeline) -> list[str]:

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one door to PyTorch: what the node needs of the models, imported when it is called for.
+
+Messages, launch files, and a node that is not configured need no PyTorch.
+"""
+
+from typing import Any
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros.parameters import Settings
+
+
+def load(settings: Settings) -> Any:
+    """A PerceptionEngine. Raises PixelReferError CHECKPOINT, naming file and reason."""
+    import torch
+
+    from pixelrefer_model.engine import EngineSettings, PerceptionEngine
+    from pixelrefer_model.memory import EveryInterval, KeepLast
+    return PerceptionEngine.from_checkpoints(
+        settings.tracker_model, settings.refer_model, device=settings.device,
+        dtype=getattr(torch, settings.dtype), settings=EngineSettings(
+            keyframes=EveryInterval(settings.keyframe_interval),
+            keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
+            abstain_below=settings.abstain_below))
+
+
+def name_of(checkpoint: str) -> str:
+    """Identity of a checkpoint in messages: its own name, without where it lies."""
+    return checkpoint.rstrip('/').rsplit('/', 1)[-1]
+
+
+def window(span: tuple[int, int] | None) -> Any:
+    """The window from first to last stamp, in nanoseconds; None: now."""
+    from pixelrefer_model.memory import Now, Span
+    return Now() if span is None else Span(*span)
+
+
+def check_text(question: str) -> None:
+    """Raise PixelReferError EMPTY_QUESTION or SPECIAL_TOKEN."""
+    from pixelrefer_model.language.chat import check_text
+    check_text(question)
+
+
+def task(detail: str) -> str:
+    """The task prompt of a detail. Raises PixelReferError BAD_DETAIL."""
+    from pixelrefer_model.engine import DETAILS
+    from pixelrefer_model.language import task_prompt
+    if detail not in DETAILS:
+        raise PixelReferError(
+            'BAD_DETAIL', f'detail {detail[:64]!r}; {", ".join(DETAILS)} are allowed')
+    return task_prompt(detail)
