@@ -24,8 +24,8 @@ def tiny_config(tokenizer: Tokenizer) -> PixelReferConfig:
                        max_position_embeddings=4096, max_window_layers=3, rope_theta=1e4,
                        bos_token_id=ids['<|endoftext|>'], eos_token_id=tokenizer.end_id),
         mask_num=16, mm_max_length=4096, region_token_index=tokenizer.region_id,
-        image_token_index=ids['<image>'], global_image_size=98, local_image_size=56,
-        context_patches=2, shrink_patches=50, crop_patches=256)
+        image_token_index=ids['<image>'], global_image_size=84, local_image_size=42,
+        context_patches=2, shrink_patches=50, crop_patches=144)
 
 
 def export(model: PixelReferLite, tokenizer: Tokenizer, folder: Path) -> None:

@@ -32,8 +32,8 @@ class Recipe:
     clips: records of a step; objects: at most, of a single frame and of a clip. pairs: questions
     about two objects per frame; asked: per object of a frame and of a window."""
 
-    minutes: float = 70.0
-    vision: float = 0.55
+    minutes: float = 85.0
+    vision: float = 0.6
     seed: int = 0
     rate: float = 2e-3
     last_rate: float = 0.03
@@ -45,7 +45,7 @@ class Recipe:
     objects: tuple[int, int] = (5, 4)
     pairs: int = 5
     asked: tuple[int, int] = (3, 3)
-    heads_later: float = 0.3
+    heads_later: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The packaged checkpoint still answers as its model card says, on a small fixed set of scenes."""
+
+import pytest
+import torch
+
+from pixelrefer_model.engine import TINY
+from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.measure import Score, measure_refer, test_scenes
+from training.world import World
+
+SEED, SCENES = 4321, 40
+#: Some points under what the packaged checkpoint reaches on these very scenes.
+FLOORS: dict[str, float] = {}
+
+
+@pytest.fixture(scope='module')
+def score() -> Score:
+    torch.set_num_threads(1)
+    with World() as world:
+        made = test_scenes(world, SEED, SCENES, every_frame=False)
+        return measure_refer(PixelReferLite.from_checkpoint(TINY['refer']), made, None)[0]
+
+
+@pytest.mark.parametrize('name', FLOORS)
+def test_answers_are_as_often_right_as_they_were(score, name):
+    figure = score.figures()[name]
+    assert figure.n >= 20
+    assert figure.value >= FLOORS[name]
+
+
+def test_every_answer_ends_by_itself(score):
+    assert all(text and len(text) < 120 for _, text, _, _ in score.answers)

@@ -1,0 +1,76 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Training reads what inference reads: the same text, the same object tokens at the same places."""
+
+from random import Random
+
+import torch
+
+from pixelrefer_model.language import Evidence, LanguageModel, compose
+from pixelrefer_model.language.generate import collect
+from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.questions import Item
+from training.refer.sizes import tiny_config
+from training.refer.texts import Asked, sequences
+from training.refer.tokenizer import train_tokenizer
+from training.refer.trainer import Recipe, Trainer
+from training.world import Contract
+
+K = 16
+ASKED = [
+    Asked(Item('category', 'What is <object1>?', (0,), 'mug'), [[2]], None),
+    Asked(Item('same_colour', 'Are they the same colour?', (0, 1), 'Yes.'), [[1], [0]], None),
+    Asked(Item('relation', 'Is <object2> left of <object1>, or <object1>?', (0, 1),
+               'To the left.'), [[1], [3]], None),
+    Asked(Item('motion', 'Did <object1> move?', (0,), 'Still, it does not move.'), [[0, 3, 1]],
+          [[12.5, 13.25, 14.0]])]
+
+
+def test_a_training_sequence_is_the_prompt_of_inference_and_its_answer():
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer()
+    model = PixelReferLite.from_config(tiny_config(tokenizer)).eval()
+    model.tokenizer, model.generation = tokenizer, {}
+    trainer = Trainer(model, tokenizer, Recipe(), Contract.load())
+    language = LanguageModel(model, tokenizer, {})
+    tokens = torch.randn(4, K, model.config.language.hidden_size)
+    for one in ASKED:
+        batch, = sequences([one], K, tokenizer, buckets=1)
+        prompt = compose(one.item.text, [
+            Evidence(str(n), tokens[rows], None if one.seconds is None else one.seconds[n])
+            for n, rows in enumerate(one.regions)])
+        head = tokenizer.encode(prompt.text)
+        answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
+        assert batch.ids[0].tolist() == head + answer
+        assert torch.equal(tokens.flatten(0, 1)[batch.rows], prompt.tokens)
+        assert batch.targets[0][batch.targets[0] >= 0].tolist() == answer
+        with torch.no_grad():
+            scores, truth = trainer.answer_scores(tokens, batch)
+        said = collect(language.generate([prompt], max_new_tokens=1), 1)[0]
+        assert said.token_ids == [int(scores[0].argmax())] and truth.tolist() == answer
+
+
+def test_padding_changes_no_score():
+    torch.manual_seed(1)
+    tokenizer = train_tokenizer()
+    model = PixelReferLite.from_config(tiny_config(tokenizer)).eval()
+    trainer = Trainer(model, tokenizer, Recipe(), Contract.load())
+    tokens = torch.randn(4, K, model.config.language.hidden_size)
+    with torch.no_grad():
+        together, = sequences(ASKED, K, tokenizer, buckets=1)
+        scores, _ = trainer.answer_scores(tokens, together)
+        alone = []
+        for one in sorted(ASKED, key=lambda a: len(a.regions[0]) * 100 + len(a.regions)):
+            batch, = sequences([one], K, tokenizer, buckets=1)
+            alone.append(trainer.answer_scores(tokens, batch)[0])
+    lengths = [len(a) for a in alone]
+    assert len(scores) == sum(lengths)
+    both = sorted(map(tuple, scores.sum(1, keepdim=True).round(decimals=2).tolist()))
+    apart = sorted(map(tuple, torch.cat(alone).sum(1, keepdim=True).round(decimals=2).tolist()))
+    assert torch.allclose(torch.tensor(both), torch.tensor(apart), atol=0.02)
+
+
+def test_questions_are_drawn_the_same_from_the_same_seed():
+    from training.refer.questions import Asker
+    drawn = [[Asker(Random(3), Contract.load()).text('category', 1) for _ in range(5)]
+             for _ in range(2)]
+    assert drawn[0] == drawn[1]
