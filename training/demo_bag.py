@@ -4,9 +4,8 @@
     python training/demo_bag.py                  write pixelrefer_ros/demo/bag anew
     python training/demo_bag.py --search 200     look through test seeds for scenes that fit
 
-The objects, their places and the camera are those of test seed SEED, a seed that no training
-touches, the camera's turns narrowed a little so that all stays in view for 20 s; what happens is
-scripted here: one object is pushed, then a board hides another for a second.
+Objects, places, look and camera are drawn from test seed SEED, which no training touches; what
+happens is scripted here: one object is pushed, then a board hides another for a second.
 Topics: /camera/image_raw/compressed (JPEG), /camera/depth/image_raw (16UC1, mm, every other frame)
 and /camera/camera_info, all in camera_color_optical_frame.
 """
@@ -31,8 +30,9 @@ if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
 from training.world import ScenePlan, World  # noqa: E402
-from training.world.camera import Pinhole, image_motion  # noqa: E402
-from training.world.layout import Places, hull_area  # noqa: E402
+from training.world.camera import Pinhole, image_motion, sample_path  # noqa: E402
+from training.world.layout import Places, Words, hull_area  # noqa: E402
+from training.world.look import sample_look  # noqa: E402
 from training.world.planner import Happenings  # noqa: E402
 
 SEED, SECONDS, RATE_HZ = 1_000_038, 20.0, 10
@@ -41,7 +41,8 @@ START_NS, NS = 1_735_689_600 * 10**9, 10**9      # 2025-01-01 00:00:00 UTC
 FRAME_ID = 'camera_color_optical_frame'
 DEPTH_EVERY, DEPTH_LIMIT_MM = 2, 2500            # farther is 0, as of a depth camera out of range
 JPEG_QUALITY = 90
-LEAST_AREA, MOST_SPEED, NARROWER = 600, 5.0, 0.7
+LEAST_AREA, MOST_SPEED, NARROWER, FARTHEST_M = 900, 5.0, 0.7, 0.9
+COUNTS, LAYOUTS, SALT = (5, 6), 60, 0xDE30
 TARGET = ROOT / 'pixelrefer_ros' / 'demo' / 'bag'
 
 
@@ -60,46 +61,62 @@ def times() -> np.ndarray:
 
 
 def stage(world: World, seed: int) -> tuple[ScenePlan, Part] | None:
-    """The scripted scene on test seed `seed`, or None where it does not fit.
+    """The scripted scene of test seed `seed`, or None where it does not fit.
 
-    It fits when the camera is calm, four of five or six objects stay in view at a good size, and
-    three of them, of different categories and colours, stand by themselves, so that one can be
-    hidden and another be pushed without the third being touched.
+    Words, places, look and camera are drawn as for any scene, but nothing is put in front of
+    anything on purpose and the camera's turns are narrower, so that all stays in view for 20 s. It
+    fits when three objects of different categories and colours stand by themselves at a good size,
+    so that one can be hidden and another be pushed without the third being touched.
     """
-    plan = world.plan(seed, 'test', SECONDS, 'calm')
-    contract, seen, count = plan.contract, np.linspace(0, SECONDS, 27), len(plan.objects)
-    if count not in (5, 6):
-        return None
-    path = plan.camera
-    plan = replace(plan, camera=replace(path, turn=tuple(NARROWER * np.array(path.turn)),
-                                        drift=(*(NARROWER * np.array(path.drift[:2])),
-                                               path.drift[2])))
+    contract = world.contract
+    rng = np.random.default_rng((SALT, contract.seed(seed, 'test')))
+    path = sample_path(rng, contract, SECONDS)
+    camera = replace(path, turn=tuple(NARROWER * np.array(path.turn)),
+                     drift=(*(NARROWER * np.array(path.drift[:2])), path.drift[2]))
     grid = np.array([(x, y, .04) for x in (-.3, 0, .3) for y in (-.25, 0, .25)])
-    speed = image_motion(plan.camera, grid, Pinhole.of(contract), times()).mean()
-    if not contract.camera['speed'][0] < speed < MOST_SPEED:
+    speed = image_motion(camera, grid, Pinhole.of(contract), times()).mean()
+    if not contract.camera['speed'][0] < speed < MOST_SPEED or np.linalg.norm(
+            path.position) > FARTHEST_M:
         return None
-    good = [i for i in range(count) if all(_within(plan, i, t) for t in seen)]
-    if len(good) < 4:
-        return None
-    free = [i for i in good if (plan.objects[i].category, plan.objects[i].colour)
-            not in contract.held_out and plan.objects[i].support < 0
-            and not any(spec.support == i for spec in plan.objects)
-            and all(_apart(plan, i, t) for t in seen)]
-    rng = np.random.default_rng(plan.seed)
+    for _ in range(LAYOUTS):
+        drafts = Words(rng, contract, 'test').draw()
+        places = Places(rng, contract, camera, SECONDS, hiding=0.0, cutting=0.0)
+        if len(drafts) not in COUNTS or (specs := places.put(drafts)) is None:
+            continue
+        plan = ScenePlan(contract.seed(seed, 'test'), 'test', SECONDS, 'events', specs, camera,
+                         (), (), sample_look(rng, places), contract)
+        if (found := _cast(world, plan, rng)) is not None:
+            return found
+    return None
+
+
+def _cast(world: World, plan: ScenePlan, rng: np.random.Generator
+          ) -> tuple[ScenePlan, Part] | None:
+    """The first three objects that can play the parts, and the plan with what happens to them."""
+    seen = np.linspace(0, SECONDS, 21)
+    free = [i for i, spec in enumerate(plan.objects)
+            if (spec.category, spec.colour) not in plan.contract.held_out and spec.support < 0
+            and not any(other.support == i for other in plan.objects)
+            and all(_inside(plan, i, t) and _large(plan, i, t) and _apart(plan, i, t)
+                    for t in seen)]
     for order in permutations(free, 3):
-        part = Part(*order)
         cast = [plan.objects[i] for i in order]
         if len({spec.category for spec in cast}) < 3 or len({spec.colour for spec in cast}) < 3:
             continue
+        part = Part(*order)
         if (made := _script(plan, part, rng)) is not None and _plays(world, made, part):
             return made, part
     return None
 
 
-def _within(plan: ScenePlan, i: int, t: float) -> bool:
-    hull = plan.hull(i, t)
-    return bool((hull > 6).all() and (hull < (plan.contract.width - 7, plan.contract.height - 7)
-                                      ).all() and hull_area(hull) > LEAST_AREA * .6)
+def _inside(plan: ScenePlan, i: int, t: float) -> bool:
+    """Whether all of object i lies in the image."""
+    hull, contract = plan.hull(i, t), plan.contract
+    return bool((hull > 4).all() and (hull < (contract.width - 5, contract.height - 5)).all())
+
+
+def _large(plan: ScenePlan, i: int, t: float) -> bool:
+    return hull_area(plan.hull(i, t)) > LEAST_AREA
 
 
 def _apart(plan: ScenePlan, i: int, t: float) -> bool:
@@ -133,7 +150,7 @@ def _script(plan: ScenePlan, part: Part, rng: np.random.Generator) -> ScenePlan 
                         < room + max(geom.size) for t in np.linspace(way.t0, way.t1, 12))]
     look = replace(plan.look, clutter=tuple(plan.look.clutter[k] for k in clear),
                    clutter_rgb=tuple(plan.look.clutter_rgb[k] for k in clear))
-    return replace(plan, kind='events', moves=tuple(happenings.moves),
+    return replace(plan, moves=tuple(happenings.moves),
                    covers=tuple(happenings.covers), look=look)
 
 
@@ -145,7 +162,7 @@ def _plays(world: World, plan: ScenePlan, part: Part) -> bool:
         passing = HIDDEN_S[0] - 1 < t < HIDDEN_S[1] + 1
         for i in cast:
             area = int((seg == i + 1).sum())
-            if not _within(plan, i, t) or amodal[i] < LEAST_AREA:
+            if not _inside(plan, i, t) or amodal[i] < .8 * LEAST_AREA:
                 return False
             if not passing and area < .9 * amodal[i]:
                 return False

@@ -23,7 +23,7 @@ from pixelrefer_model.engine import checkpoint_folder
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.pixelrefer import PixelReferLite
 from pixelrefer_model.sam2 import ObjectTracker
-from training.refer.measure import NAMES, Score, measure_refer, test_scenes
+from training.refer.measure import NAMES, Score, measure_refer, held_out_scenes
 from training.tracker.measure import MEANS, SHARES, Figure, measure_tracker
 from training.world import Contract, World
 
@@ -45,7 +45,7 @@ def evaluate(seed: int, scenes: int, tracker: Path, refer: Path,
     with World(Contract.load()) as world:
         if model is not None:
             tracked = 'refer_tracked_masks' in parts
-            made = tqdm(test_scenes(world, seed, scenes, every_frame=tracked), total=scenes,
+            made = tqdm(held_out_scenes(world, seed, scenes, every_frame=tracked), total=scenes,
                         desc='referring', unit='scene')
             scores = measure_refer(model, made, follower if tracked else None)
             for name, score in zip(PARTS[1:], scores, strict=True):

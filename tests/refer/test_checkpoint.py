@@ -6,7 +6,7 @@ import torch
 
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.pixelrefer import PixelReferLite
-from training.refer.measure import Score, measure_refer, test_scenes
+from training.refer.measure import Score, measure_refer, held_out_scenes
 from training.world import World
 
 SEED, SCENES = 4321, 40
@@ -18,7 +18,7 @@ FLOORS: dict[str, float] = {}
 def score() -> Score:
     torch.set_num_threads(1)
     with World() as world:
-        made = test_scenes(world, SEED, SCENES, every_frame=False)
+        made = held_out_scenes(world, SEED, SCENES, every_frame=False)
         return measure_refer(PixelReferLite.from_checkpoint(TINY['refer']), made, None)[0]
 
 

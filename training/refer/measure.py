@@ -36,7 +36,7 @@ NAMES = ('category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 
 
 
 @dataclass(frozen=True)
-class TestScene:
+class HeldOutScene:
     """A rendered test scene with its questions.
 
     images, segs: by number of the frame, uint8 [H, W, 3] and uint8 [H, W], i + 1 for object i.
@@ -63,8 +63,8 @@ class Score:
         return {name: share_figure(sum(self.hits[name]), len(self.hits[name])) for name in NAMES}
 
 
-def test_scenes(world: World, seed: int, scenes: int, *,
-                every_frame: bool = True) -> Iterator[TestScene]:
+def held_out_scenes(world: World, seed: int, scenes: int, *,
+                every_frame: bool = True) -> Iterator[HeldOutScene]:
     """The scenes of a seed, rendered one at a time; the same for the same arguments.
 
     In every other scene each object is still or moves with equal chance, and only there motion is
@@ -82,7 +82,7 @@ def test_scenes(world: World, seed: int, scenes: int, *,
         segs = {k: shot.seg for k, shot in shots.items()}
         facts = facts_of(plan, _time(STAMPED[-1]), segs[STAMPED[-1]])
         window = list(_window_items(asker, plan, segs, facts)) if moving else []
-        yield TestScene({k: shot.rgb for k, shot in shots.items()}, segs, facts,
+        yield HeldOutScene({k: shot.rgb for k, shot in shots.items()}, segs, facts,
                         list(_items(asker, rng, facts)), window)
 
 
@@ -127,13 +127,13 @@ def _window_items(asker: Asker, plan: ScenePlan, segs: dict[int, np.ndarray],
                 yield item
 
 
-def true_masks(scene: TestScene) -> dict[int, dict[int, np.ndarray]]:
+def true_masks(scene: HeldOutScene) -> dict[int, dict[int, np.ndarray]]:
     """Per stamped frame and object its true mask, where enough of it is seen."""
     return {f: {i: scene.segs[f] == i + 1 for i in range(len(scene.facts))
                 if (scene.segs[f] == i + 1).sum() >= LEAST_AREA} for f in STAMPED}
 
 
-def tracked_masks(scene: TestScene, tracker: ObjectTracker) -> dict[int, dict[int, np.ndarray]]:
+def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict[int, np.ndarray]]:
     """The same as the tracker gives it, after a box prompt on the first frame that shows the
     object, followed through every frame."""
     tracker.reset()
@@ -156,7 +156,7 @@ def tracked_masks(scene: TestScene, tracker: ObjectTracker) -> dict[int, dict[in
     return found
 
 
-def score_scene(scene: TestScene, masks: dict[int, dict[int, np.ndarray]],
+def score_scene(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
                 encoder: RegionEncoder, language: LanguageModel, score: Score) -> None:
     """Ask a scene's questions with the given masks; what has no mask counts as wrong."""
     tokens: dict[tuple[int, int], Tensor] = {}
@@ -194,7 +194,7 @@ def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], T
     return evidence
 
 
-def _count(item: Item, scene: TestScene, text: str, confidence: float, score: Score) -> None:
+def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
     good = right(item.kind, text, item.answer)
     score.answers.append((item, text, confidence, good))
     name = {'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)
@@ -208,7 +208,7 @@ def _count(item: Item, scene: TestScene, text: str, confidence: float, score: Sc
         score.hits[f'small_{item.kind}'].append(good)
 
 
-def measure_refer(model: PixelReferLite, scenes: Iterable[TestScene],
+def measure_refer(model: PixelReferLite, scenes: Iterable[HeldOutScene],
                   tracker: ObjectTracker | None) -> tuple[Score, Score | None]:
     """Scores with true masks and, given a tracker, with its masks."""
     encoder, language = RegionEncoder(model), LanguageModel(model)

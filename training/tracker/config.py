@@ -11,8 +11,9 @@ WIDTH = 128
 STAGES = (24, 48, 96, 192)
 
 
-def tiny_config(size: int = 256) -> Sam2VideoConfig:
-    """The configuration for a `size` x `size` input; `size` is a multiple of 32.
+def tiny_config(size: int = 256, width: int = WIDTH, stages: tuple[int, ...] = STAGES
+                ) -> Sam2VideoConfig:
+    """The configuration for a `size` x `size` input; `size` is a multiple of 32, `width` of 64.
 
     memory_encoder_output_channels is 64 because the memory attention of transformers has that
     number built in. Tracking takes the single mask: choosing among alternatives by a predicted
@@ -21,34 +22,34 @@ def tiny_config(size: int = 256) -> Sam2VideoConfig:
     return Sam2VideoConfig(
         image_size=size, num_maskmem=5, max_object_pointers_in_encoder=16,
         multimask_output_for_tracking=False,
-        memory_attention_hidden_size=WIDTH, memory_attention_num_layers=2,
+        memory_attention_hidden_size=width, memory_attention_num_layers=2,
         memory_attention_downsample_rate=2,
-        memory_attention_feed_forward_hidden_size=3 * WIDTH, memory_attention_dropout=0.0,
+        memory_attention_feed_forward_hidden_size=3 * width, memory_attention_dropout=0.0,
         memory_attention_rope_dropout=0.0, memory_attention_rope_feat_sizes=[size // 16] * 2,
-        memory_encoder_hidden_size=WIDTH, memory_encoder_output_channels=64,
-        mask_downsampler_embed_dim=WIDTH, memory_fuser_embed_dim=WIDTH,
-        memory_fuser_intermediate_dim=2 * WIDTH,
-        prompt_encoder_config={'hidden_size': WIDTH, 'image_size': size},
+        memory_encoder_hidden_size=width, memory_encoder_output_channels=64,
+        mask_downsampler_embed_dim=width, memory_fuser_embed_dim=width,
+        memory_fuser_intermediate_dim=2 * width,
+        prompt_encoder_config={'hidden_size': width, 'image_size': size},
         mask_decoder_config={
-            'hidden_size': WIDTH, 'mlp_dim': 3 * WIDTH, 'num_attention_heads': 4,
-            'iou_head_hidden_dim': WIDTH, 'dynamic_multimask_via_stability': False},
+            'hidden_size': width, 'mlp_dim': 3 * width, 'num_attention_heads': 4,
+            'iou_head_hidden_dim': width, 'dynamic_multimask_via_stability': False},
         vision_config={
-            'model_type': 'sam2_vision_model', 'fpn_hidden_size': WIDTH,
-            'backbone_channel_list': list(reversed(STAGES)),
+            'model_type': 'sam2_vision_model', 'fpn_hidden_size': width,
+            'backbone_channel_list': list(reversed(stages)),
             'backbone_feature_sizes': [[size // k] * 2 for k in (4, 8, 16)],
             'backbone_config': {
-                'model_type': 'sam2_hiera_det_model', 'hidden_size': STAGES[0],
-                'image_size': [size, size], 'embed_dim_per_stage': list(STAGES),
+                'model_type': 'sam2_hiera_det_model', 'hidden_size': stages[0],
+                'image_size': [size, size], 'embed_dim_per_stage': list(stages),
                 'blocks_per_stage': [1, 2, 3, 1], 'num_attention_heads': 1,
                 'num_attention_heads_per_stage': [1, 2, 4, 4],
                 'window_size_per_stage': [8, 4, 8, 8], 'global_attention_blocks': [4],
                 'window_positional_embedding_background_size': [8, 8]}})
 
 
-def tiny_model(size: int = 256, seed: int = 0) -> Sam2VideoModel:
+def tiny_model(config: Sam2VideoConfig | None = None, seed: int = 0) -> Sam2VideoModel:
     """A new tiny model, initialised so that it learns from scratch in an hour on one core."""
     torch.manual_seed(seed)
-    model = Sam2VideoModel(tiny_config(size)).eval()
+    model = Sam2VideoModel(config or tiny_config()).eval()
     initialise(model)
     return model
 

@@ -98,11 +98,13 @@ class Rollout:
         self.network, self.rng = network, rng
 
     def run(self, batch: Batch, kind: str, forced: float = 0.0, hint: bool = False,
-            again: float = 0.0) -> Score:
+            again: float = 0.0, fresh: tuple[str, ...] = ()) -> Score:
         """Loss of one batch whose first frames are prompted by `kind`.
 
         hint: give a coarse mask beside the points (an easy start). again: how often a later frame
-        is prompted once more, on top of the memory, as a correction is.
+        is prompted once more, on top of the memory, as a correction is. fresh: for each of these
+        kinds every object is also prompted on some frame of the clip as if it were the first,
+        which costs little, since the frames are encoded already.
         """
         network = self.network
         count, objects, frames = batch.masks.shape[:3]
@@ -144,6 +146,16 @@ class Rollout:
             if t + 1 < frames:
                 self._remember(features, shown.logits, full, score, found, truth, seen, pasts, t,
                                prompted=full is not None or t in (0, second), forced=forced)
+        for other in fresh:
+            at = torch.from_numpy(self.rng.integers(0, frames, len(owner)))
+            features = encoded.rows(owner * frames + at)
+            truth, seen = masks[torch.arange(len(owner)), at], present[torch.arange(len(owner)), at]
+            points, labels = draw_points(truth.numpy(), other, self.rng)
+            found = network.candidates(network.unconditioned(features.coarse), features.fine,
+                                       points, labels)
+            loss, _ = self._cost(found, F.avg_pool2d(truth[:, None].float(), 2)[:, 0], seen,
+                                 network.multimask(True, points.shape[1]), score_too=False)
+            losses.append(loss)
         if not losses:
             return Score(torch.zeros((), requires_grad=True), [], float('nan'))
         return Score(torch.stack(losses).mean(), overlaps,
@@ -156,8 +168,8 @@ class Rollout:
                                 mode='bilinear', align_corners=False)
         return 20 * (blurred - 0.4)
 
-    def _cost(self, found: Candidates, target: Tensor, seen: Tensor, ambiguous: bool
-              ) -> tuple[Tensor, Tensor]:
+    def _cost(self, found: Candidates, target: Tensor, seen: Tensor, ambiguous: bool,
+              score_too: bool = True) -> tuple[Tensor, Tensor]:
         side = target.shape[-1]
         take = slice(None) if ambiguous else slice(0, 1)
         logits = F.interpolate(found.logits[:, take], size=(side, side), mode='bilinear',
@@ -174,8 +186,8 @@ class Rollout:
         loss = loss + (found.iou[:, take] - quality).abs().mean(1)
         weight = seen.float()
         score = F.binary_cross_entropy_with_logits(found.score, weight, reduction='none')
-        return ((loss * weight).sum() / weight.sum().clamp(min=1)
-                + (score * (1 + 2 * (1 - weight))).mean()), chosen
+        shape = (loss * weight).sum() / weight.sum().clamp(min=1)
+        return shape + score_too * (score * (1 + 2 * (1 - weight))).mean(), chosen
 
     def _remember(self, features: Features, logits: Tensor, full: Tensor | None, score: Tensor,
                   found: Candidates | None, truth: Tensor, seen: Tensor, pasts: list[_Past],

@@ -28,7 +28,7 @@ from pixelrefer_model.sam2.checkpoint import save_model, set_input_size
 from pixelrefer_model.sam2.network import Sam2Network
 from training.tracker import sources
 from training.tracker.clips import ClipStore, Cut, draw_batch
-from training.tracker.config import tiny_model
+from training.tracker.config import tiny_config, tiny_model
 from training.tracker.rollout import PROMPTS, Rollout
 
 SIZE = 256
@@ -49,15 +49,15 @@ class Phase:
 
 #: Windows of half size show objects as large as whole frames of full size, at a quarter of the cost.
 PHASES = (
-    Phase(0.14, 128, 1, 10, 3, 0.25, 0.60),
-    Phase(0.22, 256, 1, 4, 4, 0.40, 1.05),
+    Phase(0.12, 128, 1, 10, 3, 0.25, 0.60),
+    Phase(0.18, 256, 1, 4, 4, 0.40, 1.05),
     Phase(0.34, 128, 3, 6, 2, 0.25, 0.60),
-    Phase(0.52, 128, 6, 5, 2, 0.25, 0.60),
-    Phase(0.74, 256, 4, 2, 3, 0.45, 1.05),
-    Phase(1.00, 256, 7, 2, 3, 0.60, 1.05),
+    Phase(0.55, 128, 6, 5, 2, 0.25, 0.60),
+    Phase(0.82, 160, 5, 4, 3, 0.35, 0.80),
+    Phase(1.00, 256, 6, 2, 3, 0.60, 1.05),
 )
 PEAK_RATE, LAST_RATE, WARM_STEPS = 8e-4, 1e-5, 60
-AVERAGE = 0.998
+AVERAGE = 0.996
 EVERY_CHECKPOINT_S, EVERY_EXPORT_S = 240.0, 600.0
 
 
@@ -72,7 +72,7 @@ class Trainer:
 
     def __init__(self, out: Path, minutes: float, seed: int) -> None:
         self.out, self.budget, self.seed = out, minutes * 60, seed
-        self.model = tiny_model(SIZE, seed)
+        self.model = tiny_model(tiny_config(SIZE), seed)
         self.network = Sam2Network(self.model)
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
         self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=PEAK_RATE,
@@ -123,10 +123,11 @@ class Trainer:
         kinds = {k: v for k, v in PROMPTS.items() if phase.frames > 1 or k != 'mask'}
         share = np.array(list(kinds.values()))
         kind = str(self.rng.choice(list(kinds), p=share / share.sum()))
-        # the true mask in the memory: always at first, rarely once it follows by itself
-        forced = max(0.0, 0.7 - 0.7 * (self.progress - 0.22) / 0.20) if phase.frames > 1 else 0.0
+        # the true mask in the memory: often at first, never once it follows by itself
+        forced = max(0.0, 0.7 * (0.9 - self.progress) / 0.7) if phase.frames > 1 else 0.0
         hint = self.rng.random() < max(0.0, 0.35 - 3 * self.progress)
-        score = self.rollout.run(batch, kind, forced=forced, hint=hint, again=0.2)
+        score = self.rollout.run(batch, kind, forced=forced, hint=hint, again=0.2,
+                                 fresh=('box', 'click') if phase.frames > 1 else ())
         rate = learning_rate(self.step, self.progress)
         for group in self.optimiser.param_groups:
             group['lr'] = rate

@@ -156,14 +156,16 @@ def hull_area(pixels: np.ndarray) -> float:
 class Places:
     """Puts drafts on the table, within view of the camera path, each inside the contract's areas.
 
-    `spots` holds (x, y, radius) of what already stands there.
+    `spots` holds (x, y, radius) of what already stands there. `hiding` and `cutting` are the shares
+    of places tried right behind or before another object, and at the image edge.
     """
 
-    HIDING, CUTTING, TRIES = .19, .02, 50
+    TRIES = 50
 
     def __init__(self, rng: np.random.Generator, contract: Contract, camera: CameraPath,
-                 seconds: float) -> None:
+                 seconds: float, hiding: float = .19, cutting: float = .02) -> None:
         self.rng, self.contract, self.camera = rng, contract, camera
+        self.hiding, self.cutting = hiding, cutting
         self.pinhole = Pinhole.of(contract)
         self.poses = [camera.pose(t) for t in np.linspace(0, seconds, 4)]
         self.spots: list[tuple[float, float, float]] = []
@@ -186,14 +188,14 @@ class Places:
     def _proposal(self, radius: float) -> np.ndarray | None:
         rng, width, height = self.rng, self.contract.width, self.contract.height
         choice = rng.random()
-        if self.spots and choice < self.HIDING:
+        if self.spots and choice < self.hiding:
             # Behind or before another, so that one hides part of the other.
             x, y, other = self.spots[int(rng.integers(len(self.spots)))]
             right, forward = self.poses[1].horizontal()
             along = (radius + other + rng.uniform(.009, .07)) * rng.choice((-1, 1))
             across = rng.uniform(-.8, .8) * max(radius, other)
             return np.array([x, y]) + (forward * along + right * across)[:2]
-        if choice > 1 - self.CUTTING:
+        if choice > 1 - self.cutting:
             side = int(rng.integers(3))
             u = (rng.uniform(-4, 12), rng.uniform(width - 12, width + 4),
                  rng.uniform(30, width - 30))[side]
