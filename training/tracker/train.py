@@ -27,9 +27,12 @@ if __package__ in (None, ''):
 from pixelrefer_model.sam2.checkpoint import save_model, set_input_size
 from pixelrefer_model.sam2.network import Sam2Network
 from training.tracker import sources
+from training.tracker.card import write_card
 from training.tracker.clips import ClipStore, Cut, draw_batch
 from training.tracker.config import tiny_config, tiny_model
+from training.tracker.measure import measure_tracker
 from training.tracker.rollout import PROMPTS, Rollout
+from training.world import Contract, World
 
 SIZE = 256
 
@@ -187,6 +190,7 @@ def main() -> None:
     parser.add_argument('--clips', type=Path, help='folder for rendered clips (OUT/clips)')
     parser.add_argument('--world-clips', type=int, default=1500)
     parser.add_argument('--shape-clips', type=int, default=400)
+    parser.add_argument('--scenes', type=int, default=40, help='test scenes for the model card')
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     clips = given.clips or given.out / 'clips'
@@ -226,10 +230,13 @@ def main() -> None:
     trainer.save()
     trainer.export(given.out)
     sources.draw_curve(trainer.history, given.out / 'curve.png')
-    (given.out / 'training.json').write_text(json.dumps(
-        {'seed': given.seed, 'minutes': given.minutes, 'steps': trainer.step,
-         'world_clips': given.world_clips, 'shape_clips': given.shape_clips,
-         'phases': [asdict(p) for p in PHASES], 'history': trainer.history}, indent=1) + '\n')
+    training = {'seed': given.seed, 'minutes': given.minutes, 'steps': trainer.step,
+                'world_clips': given.world_clips, 'shape_clips': given.shape_clips,
+                'phases': [asdict(p) for p in PHASES], 'history': trainer.history}
+    (given.out / 'training.json').write_text(json.dumps(training, indent=1) + '\n')
+    with World(Contract.load()) as world:
+        figures = measure_tracker(given.out, world, given.seed, given.scenes)
+    write_card(given.out, training, figures, given.seed, given.scenes)
 
 
 if __name__ == '__main__':
