@@ -245,7 +245,8 @@ python_digest() {
 
 interfaces_digest() {
   (cd "$root" && find CMakeLists.txt package.xml cmake/*.cmake msg srv action launch config scripts \
-    -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) | digest "$(python_digest)"
+    -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum) |
+    digest "$("$venv/bin/python" --version 2>&1)" "$(grep '"ros-' "$root/pyproject.toml")"
 }
 
 is_done() { [ "$(cat "$venv/.done-$1" 2>/dev/null)" = "$("$1_digest")" ]; }
