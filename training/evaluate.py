@@ -14,7 +14,8 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+if __package__ in (None, ''):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
 from tqdm import tqdm
@@ -23,7 +24,7 @@ from pixelrefer_model.engine import checkpoint_folder
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.pixelrefer import PixelReferLite
 from pixelrefer_model.sam2 import ObjectTracker
-from training.refer.measure import NAMES, Score, measure_refer, held_out_scenes
+from training.refer.measure import NAMES, Score, held_out_scenes, measure_refer
 from training.tracker.measure import MEANS, SHARES, Figure, measure_tracker
 from training.world import Contract, World
 

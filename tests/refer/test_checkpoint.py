@@ -6,7 +6,7 @@ import torch
 
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.pixelrefer import PixelReferLite
-from training.refer.measure import Score, measure_refer, held_out_scenes
+from training.refer.measure import Score, held_out_scenes, measure_refer
 from training.world import World
 
 SEED, SCENES = 4321, 40

@@ -64,7 +64,7 @@ class Score:
 
 
 def held_out_scenes(world: World, seed: int, scenes: int, *,
-                every_frame: bool = True) -> Iterator[HeldOutScene]:
+                    every_frame: bool = True) -> Iterator[HeldOutScene]:
     """The scenes of a seed, rendered one at a time; the same for the same arguments.
 
     In every other scene each object is still or moves with equal chance, and only there motion is

@@ -3,7 +3,8 @@
 `./run python training/refer/train.py --out DIR --minutes M --seed S`.
 
 DIR gets the rendered scenes, the state (a later start with the same DIR goes on), log.jsonl,
-curve.png and, in DIR/checkpoint, the checkpoint. One thread; see the model card for figures.
+curve.png and, in DIR/checkpoint, the checkpoint. One thread trains and another process renders;
+how well it does is in the model card.
 """
 
 import argparse
@@ -12,14 +13,18 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+if __package__ in (None, ''):
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import torch
 from tqdm import tqdm
 
+from pixelrefer_model.language import Tokenizer
+from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite
 from training.refer.curve import draw_curve
 from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import low_precision_products
+from training.refer.scenes import make_scene
 from training.refer.sizes import export, tiny_config
 from training.refer.start import first_weights
 from training.refer.tokenizer import train_tokenizer
@@ -46,8 +51,7 @@ def run(arguments: argparse.Namespace) -> None:
         held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2)
         rendering.wait()
         pool = Pool(shards, arguments.shards, arguments.seed)
-        trainer = Trainer(_first_model(tokenizer, pool, recipe, contract), tokenizer, recipe,
-                          contract)
+        trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract)
         state = out / 'state.pt'
         if state.exists():
             trainer.load_state(torch.load(state, weights_only=True))
@@ -61,11 +65,9 @@ def run(arguments: argparse.Namespace) -> None:
         _loop(trainer, pool, scenes, out)
 
 
-def _first_model(tokenizer, pool: Pool, recipe: Recipe, contract: Contract):
-    config = tiny_config(tokenizer)
-    from pixelrefer_model.pixelrefer import EncodePolicy
-    from training.refer.scenes import make_scene
-    some = [make_scene(record, config, EncodePolicy.robot(), contract, most=5, rng=None)
+def _first_model(tokenizer: Tokenizer, pool: Pool, contract: Contract) -> PixelReferLite:
+    config, policy = tiny_config(tokenizer), EncodePolicy.robot()
+    some = [make_scene(record, config, policy, contract, most=5, rng=None)
             for record in pool.singles[:150]]
     return first_weights(config, [scene for scene in some if scene is not None])
 
@@ -107,9 +109,9 @@ def _loop(trainer: Trainer, pool: Pool, scenes: list, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
-    parser.add_argument('--minutes', type=float, default=70, help='minutes of training')
+    parser.add_argument('--minutes', type=float, default=105, help='minutes of training')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--shards', type=int, default=64, help='150 rendered scenes each')
+    parser.add_argument('--shards', type=int, default=38, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
                         help='another process renders the shards')
