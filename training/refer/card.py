@@ -36,9 +36,9 @@ and nothing else: it is for tests, demos and first steps, not for real images.
 | | |
 |---|---|
 | parameters | {parameters} ({megabytes:.1f} MB, bfloat16) |
-| vision tower | width {v.hidden_size}, {v.num_hidden_layers} layers, {v.num_attention_heads} heads, patch {v.patch_size} px |
-| object tokens | {c.mask_num} per object; crop of at most {c.crop_patches} patches, margin {c.context_patches} patches, local {c.local_image_size} px, global {c.global_image_size} px |
-| language model | Qwen2, width {l.hidden_size}, {l.num_hidden_layers} layers, {l.num_attention_heads} heads ({l.num_key_value_heads} for keys and values), {l.vocab_size} tokens |
+| vision tower | {tower} |
+| object tokens | {tokens} |
+| language model | {language} |
 
 ## Figures
 
@@ -86,13 +86,26 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
             'refer_true_masks', 'refer_tracked_masks')) + ' |' for name in NAMES)
     (checkpoint / 'README.md').write_text(CARD.format(
         categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
-        v=config.vision, l=config.language, c=config, seed=seed, scenes=scenes,
+        **_sizes(config), seed=seed, scenes=scenes,
         first=FIRST_SEED + seed * 10_000, table=table, minutes=recipe['minutes'],
         run_seed=recipe['seed'], steps=last['step'], regions=f'{last["regions"]:,}',
         shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
         rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
         clips=recipe['clips'], note=f'\n{note}\n' if note else ''), encoding='utf-8')
     shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
+
+
+def _sizes(config: PixelReferConfig) -> dict[str, str]:
+    v, l = config.vision, config.language
+    return {
+        'tower': f'width {v.hidden_size}, {v.num_hidden_layers} layers, {v.num_attention_heads} '
+                 f'heads, patch {v.patch_size} px',
+        'tokens': f'{config.mask_num} per object; crop of at most {config.crop_patches} patches, '
+                  f'margin {config.context_patches} patches, local {config.local_image_size} px, '
+                  f'global {config.global_image_size} px',
+        'language': f'Qwen2, width {l.hidden_size}, {l.num_hidden_layers} layers, '
+                    f'{l.num_attention_heads} heads ({l.num_key_value_heads} for keys and '
+                    f'values), {l.vocab_size} tokens'}
 
 
 def _cell(figure: dict | None) -> str:

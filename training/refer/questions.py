@@ -118,8 +118,9 @@ class Asker:
         others = self.rng.sample([w for w in vocabulary if w != true], min(3, len(vocabulary) - 1))
         options = self.rng.sample([true, *others], len(others) + 1)
         listed = ' '.join(f'({letter}) {word}' for letter, word in zip(answers.LETTERS, options))
-        question = self._named(self.rng.choice(
-            [w for w in wordings(kind, 'train') if w.startswith(('What', 'Which')) and '.' not in w]))
+        open_ones = [w for w in wordings(kind, 'train')
+                     if w.startswith(('What', 'Which')) and '.' not in w]
+        question = self._named(self.rng.choice(open_ones))
         text = CHOICE.format(q=question, options=listed)
         return Item('choice', text, (i,), f'({answers.LETTERS[options.index(true)]})')
 
@@ -136,7 +137,8 @@ class Asker:
         if kind in ('is_left', 'is_right'):
             return side and self._yes_no(kind, (i, j), side == kind[3:])
         if kind in ('is_in_front', 'is_behind'):
-            return depth and self._yes_no(kind, (i, j), (depth == 'behind') == (kind[3:] == 'behind'))
+            behind = kind == 'is_behind'
+            return depth and self._yes_no(kind, (i, j), (depth == 'behind') == behind)
         if kind == 'same_colour':
             return self._yes_no(kind, (i, j), a.colour == b.colour)
         if kind == 'same_category':

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferConfig, RegionInputs, prepare_regions
+from pixelrefer_model.pixelrefer import (
+    EncodePolicy, PixelReferConfig, RegionInputs, prepare_regions)
 from training.refer.augment import spoil_mask, vary_colour
 from training.refer.facts import Fact, visible, with_motion
 from training.refer.records import Record

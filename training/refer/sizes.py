@@ -6,7 +6,8 @@ from pathlib import Path
 import torch
 
 from pixelrefer_model.language import Tokenizer
-from pixelrefer_model.pixelrefer import LanguageConfig, PixelReferConfig, PixelReferLite, VisionConfig
+from pixelrefer_model.pixelrefer import (
+    LanguageConfig, PixelReferConfig, PixelReferLite, VisionConfig)
 from training.refer.tokenizer import write_extra_files
 
 
