@@ -16,7 +16,7 @@ log=$state/setup.log
 say() { printf '[%4d s] %s\n' $((SECONDS - begin)) "$*" >&2; }
 
 fail() {
-  printf '\n%s\n' "$@" >&2
+  { echo; printf '%s\n' "$@"; } >&2
   exit 1
 }
 
