@@ -58,6 +58,7 @@ class ObjectTable:
         self._epoch = 0
         self._entries: dict[str, Entry] = {}
         self._used: set[int] = set()
+        self._last_index = 0
         self._generations = 0
         self._frame = (0, '')
 
@@ -150,15 +151,17 @@ class ObjectTable:
             return entry
 
     def _next_index(self) -> int:
-        index = max(self._used, default=0) + 1
-        if index <= LARGEST_INDEX:
-            return index
-        return next(i for i in range(1, LARGEST_INDEX + 1) if i not in self._used)
+        """The next index that this epoch has not used yet; `check_room` says that there is one."""
+        while True:
+            self._last_index = self._last_index % LARGEST_INDEX + 1
+            if self._last_index not in self._used:
+                return self._last_index
 
     def update(self, sights: dict[str, Sight], epoch: int,
                frame: tuple[int, str]) -> list[tuple[Entry, Entry]] | None:
-        """Take the newest sights, of `frame` (stamp, frame_id); returns (before, after) of every object whose state changed, or
-        None if the epoch is over. Objects that were removed meanwhile are left out."""
+        """Take the newest sights, of `frame` (stamp, frame_id). Returns (before, after) of every
+        object whose state changed, or None if the epoch is over. Objects that were removed
+        meanwhile are left out."""
         with self.lock:
             if epoch != self._epoch:
                 return None
@@ -177,7 +180,7 @@ class ObjectTable:
     # --- by any thread
 
     def remove(self, object_ids: list[str]) -> None:
-        """Take objects out; with an unknown id nothing is. Raises PixelReferError UNKNOWN_ID."""
+        """Take objects out; with an unknown id none is. Raises PixelReferError UNKNOWN_ID."""
         with self.lock:
             self.known(object_ids)
             for object_id in object_ids:
@@ -194,6 +197,7 @@ class ObjectTable:
                 object_id: replace(entry, sight=entry.sight.lost())
                 for object_id, entry in self._entries.items()} if keep else {}
             self._used = {entry.index for entry in self._entries.values()}
+            self._last_index = max(self._used, default=0)
             return ids
 
     def clear(self) -> None:

@@ -200,7 +200,8 @@ class TrackingWorker(Worker):
             else:
                 if track.mask is not None:
                     keyframes.append((shown, Keyframe(entry.object_id, entry.generation, track)))
-            results.append(Selected(entry.object_id if entry else selection.object_id, error, entry))
+            named = entry.object_id if entry else selection.object_id
+            results.append(Selected(named, error, entry))
         # Objects of one frame are encoded in one pass; an answer may be asked for right after.
         for shown in {id(shown): shown for shown, _ in keyframes}.values():
             self._encoder.submit(

@@ -65,7 +65,8 @@ class NodeProcess:
         environment = {
             **os.environ, 'ROS_DOMAIN_ID': str(domain), 'OMP_NUM_THREADS': '1',
             'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'PYTHONUNBUFFERED': '1',
-            'PYTHONPATH': os.pathsep.join([str(ROOT), str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')])}
+            'PYTHONPATH': os.pathsep.join(
+                [str(ROOT), str(Path(__file__).parent), os.environ.get('PYTHONPATH', '')])}
         with log.open('w') as out:
             self.process = subprocess.Popen(
                 command, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT, env=environment)
@@ -326,3 +327,26 @@ class Clock:
         """The next stamp."""
         self.now += step_ns
         return self.now
+
+
+class Robot(Client):
+    """A client with the node that it talks to and the camera's clock."""
+
+    def __init__(self, domain: int, process: NodeProcess) -> None:
+        super().__init__(domain, process)
+        self.process = process
+        self.clock = Clock()
+
+
+@contextmanager
+def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
+            standin: float | None = None) -> Iterator[Robot]:
+    """A node with a client. standin: seconds that a step of a stand-in for the models takes."""
+    program = {} if standin is None else {
+        'module': 'standin_node', 'arguments': (str(standin),)}
+    with free_domain() as domain, \
+            NodeProcess(domain, log, parameters, **program) as process, \
+            Robot(domain, process) as robot:
+        if active:
+            robot.wait_active()
+        yield robot

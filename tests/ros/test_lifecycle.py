@@ -7,11 +7,10 @@ from pathlib import Path
 
 import cv2
 import pytest
-from conftest import running
 from lifecycle_msgs.msg import Transition
 from rcl_interfaces.srv import SetParameters
 from rclpy.parameter import Parameter
-from ros_support import SECOND, box, click, mask, picture, to_ns
+from ros_support import SECOND, box, click, mask, picture, running, to_ns
 
 from pixelrefer.action import AskStream
 from pixelrefer.msg import ErrorCode, Event, TrackedObject

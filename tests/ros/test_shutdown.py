@@ -5,8 +5,7 @@ import signal
 import time
 
 import pytest
-from conftest import running
-from ros_support import SECOND, click
+from ros_support import SECOND, click, running
 from standin_node import ENDLESS
 
 from pixelrefer.msg import ErrorCode

@@ -4,8 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import running
-from ros_support import HEIGHT, SECOND, WIDTH, Clock, box, click, mask, picture, to_ns
+from ros_support import HEIGHT, SECOND, WIDTH, Clock, box, click, mask, picture, running, to_ns
 from sensor_msgs.msg import CompressedImage, Image
 
 from pixelrefer.msg import ErrorCode, TimeWindow
