@@ -2,7 +2,10 @@
 """What holds for every source file: its licence, and which package may know which."""
 
 import ast
+import re
 import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,10 @@ FOLDERS = ('action', 'benchmarks', 'cmake', 'launch', 'msg', 'pixelrefer_model',
 KINDS = {'.action', '.cmake', '.msg', '.py', '.sh', '.srv'}
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*')
                  if path.suffix in KINDS and '__pycache__' not in path.parts)
+OWN = {'benchmarks', 'pixelrefer', 'pixelrefer_model', 'pixelrefer_ros', 'tests', 'training'}
+#: Packages that pip knows by another name than the import's.
+PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml'}
+ROS_NAMES = re.compile(r'rclpy|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 
 def imported(path: Path) -> Iterator[str]:
@@ -57,6 +64,26 @@ def test_package_knows_nothing_of_those_above_it(package, unknown):
     found = {f'{path.relative_to(ROOT)}: {name}' for path in modules(package)
              for name in imported(path) if name in unknown}
     assert modules(package) and not found
+
+
+def imported_from_outside(*packages: str) -> set[str]:
+    found = {name for package in packages for path in modules(package) for name in imported(path)}
+    return found - OWN - set(sys.stdlib_module_names)
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    names = {name for name in imported_from_outside('pixelrefer_ros', 'launch')
+             if ROS_NAMES.fullmatch(name)}
+    keys = {element.text for element in ElementTree.parse(ROOT / 'package.xml').getroot()}
+    assert 'rclpy' in names and names - {'launch', 'launch_ros'} <= keys
+    assert 'ros2launch' in keys, 'which brings launch and launch_ros'
+
+
+def test_pyproject_names_every_library_that_is_imported():
+    names = {PIP_NAMES.get(name, name) for name in imported_from_outside(
+        'pixelrefer_model', 'pixelrefer_ros') if not ROS_NAMES.fullmatch(name)}
+    text = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2].partition('\n]')[0]
+    assert names and names <= set(re.findall(r'"([\w.-]+)', text))
 
 
 def test_nothing_that_was_built_is_in_the_repository():
