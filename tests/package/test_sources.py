@@ -82,8 +82,9 @@ def test_package_xml_names_every_ros_package_that_is_imported():
 def test_pyproject_names_every_library_that_is_imported():
     names = {PIP_NAMES.get(name, name) for name in imported_from_outside(
         'pixelrefer_model', 'pixelrefer_ros') if not ROS_NAMES.fullmatch(name)}
-    text = (ROOT / 'pyproject.toml').read_text().partition('\ndependencies = [')[2].partition('\n]')[0]
-    assert names and names <= set(re.findall(r'"([\w.-]+)', text))
+    text = (ROOT / 'pyproject.toml').read_text()
+    dependencies = text.partition('\ndependencies = [')[2].partition('\n]')[0]
+    assert names and names <= set(re.findall(r'"([\w.-]+)', dependencies))
 
 
 def test_nothing_that_was_built_is_in_the_repository():
