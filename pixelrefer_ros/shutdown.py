@@ -14,6 +14,7 @@ from contextlib import contextmanager
 import rclpy
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
 from rclpy.logging import get_logger
+from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -21,16 +22,25 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXECUTOR_THREADS = 4
 
 
-@contextmanager
-def stop_on_signals() -> Iterator[threading.Event]:
-    """An event that SIGINT or SIGTERM sets. A second one ends the process the usual way."""
-    stop = threading.Event()
+class Stop(threading.Event):
+    """Set by SIGINT or SIGTERM. While `starting`, the signal also breaks off what the main thread
+    does, with KeyboardInterrupt: loading models may take long, and nobody waits for an answer."""
 
-    def handle(number: int, _frame: object) -> None:
-        stop.set()
+    starting = False
+
+    def handle(self, number: int, _frame: object) -> None:
+        """The signal handler. The same signal again ends the process the usual way."""
+        self.set()
         signal.signal(number, signal.SIG_DFL)
+        if self.starting:
+            raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, handle) for number in SIGNALS}
+
+@contextmanager
+def stop_on_signals() -> Iterator[Stop]:
+    """A Stop that listens to the signals inside."""
+    stop = Stop()
+    before = {number: signal.signal(number, stop.handle) for number in SIGNALS}
     try:
         yield stop
     finally:
@@ -38,7 +48,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def run(make_node: Callable[[], 'rclpy.node.Node'], args: list[str] | None = None) -> None:
+def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
     """Run a node that has `start()` and `finish()` until a signal comes.
 
     `finish` answers what is pending and joins the workers while the executor still serves; only
@@ -52,7 +62,7 @@ def run(make_node: Callable[[], 'rclpy.node.Node'], args: list[str] | None = Non
         spinner = threading.Thread(target=_spin, args=(executor, stop), name='executor')
         spinner.start()
         try:
-            node.start()
+            _start(node, stop)
             # Not forever: a wait with no bound cannot be interrupted on every platform.
             while not stop.wait(1.0):
                 pass
@@ -65,7 +75,18 @@ def run(make_node: Callable[[], 'rclpy.node.Node'], args: list[str] | None = Non
             rclpy.try_shutdown()
 
 
-def _spin(executor: MultiThreadedExecutor, stop: threading.Event) -> None:
+def _start(node: Node, stop: Stop) -> None:
+    try:
+        stop.starting = True
+        if not stop.is_set():
+            node.start()
+        stop.starting = False
+    except KeyboardInterrupt:
+        stop.starting = False
+        node.get_logger().warning('stopped while starting')
+
+
+def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
     """Serve callbacks; one that raises is logged and the others go on."""
     while rclpy.ok():
         try:

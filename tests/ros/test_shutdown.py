@@ -38,6 +38,18 @@ def test_a_signal_answers_everything_that_waits_and_ends_cleanly(tmp_path, numbe
         assert 'Traceback' not in robot.process.output
 
 
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_breaks_off_the_loading_of_models(tmp_path, number):
+    with running(tmp_path / 'node.log', {'diagnostics_period': 0.1}, active=False) as robot:
+        robot.until(lambda: any(
+            status.message == 'loading the models' for array in robot.diagnostics
+            for status in array.status), 'a node that loads')
+        robot.process.signal(number)
+        assert robot.process.end() == 0, robot.process.output
+        assert 'stopped while starting' in robot.process.output
+        assert 'configured' not in robot.process.output
+
+
 def test_frames_that_come_too_fast_are_dropped_and_every_one_is_counted(tmp_path):
     parameters = {'diagnostics_period': 0.1}
     with running(tmp_path / 'node.log', parameters, standin=0.1) as robot:
