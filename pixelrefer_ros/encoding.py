@@ -41,7 +41,7 @@ class EncodingWorker(Worker):
 
     def __init__(self, engine, table: ObjectTable, counters: Counters,
                  on_fault: Callable[[int, str, PixelReferError], None], *,
-                 threads: int = 0) -> None:
+                 threads: int) -> None:
         super().__init__('encoder', threads)
         self._engine = engine
         self._table = table

@@ -24,6 +24,12 @@ def load(settings: Settings) -> Any:
             abstain_below=settings.abstain_below))
 
 
+def limit_threads(threads: int) -> None:
+    """Give the calling thread so many of PyTorch's CPU threads; other threads keep theirs."""
+    import torch
+    torch.set_num_threads(threads)
+
+
 def name_of(checkpoint: str) -> str:
     """Identity of a checkpoint in messages: its own name, without where it lies."""
     return checkpoint.rstrip('/').rsplit('/', 1)[-1]

@@ -24,10 +24,15 @@ from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
 from pixelrefer_ros.tracking import TrackingWorker
+from pixelrefer_ros.worker import budget
 
 MIB = 1 << 20
 #: Frames that lockstep takes in before its publisher is held up.
 LOCKSTEP_DEPTH = 100
+#: Frames that may wait for the subscription's callback. The newest wins in the slot behind it,
+#: which counts what it drops; with a depth of 1 a busy machine would lose frames here, uncounted,
+#: that somebody has seen and is about to name in a prompt.
+LIVE_DEPTH = 10
 
 
 class Pipeline:
@@ -44,16 +49,16 @@ class Pipeline:
         self._publishing = publishing
         self.ring = FrameRing(settings.frame_ring_mib * MIB)
         self.encoder = EncodingWorker(
-            engine, table, counters, publishing.fault, threads=settings.encoder_threads)
+            engine, table, counters, publishing.fault, threads=budget(settings.encoder_threads, 4))
         self.language = LanguageWorker(
             engine, table, self.encoder, counters, publishing.answered, model=refer_model,
-            queue=settings.question_queue, threads=settings.language_threads)
+            queue=settings.question_queue, threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
         self.tracker = TrackingWorker(
             engine, table, self.ring, self.encoder, publishing, counters,
             make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=self.stamp_wait_ns,
-            lockstep=settings.lockstep, threads=settings.tracker_threads)
+            lockstep=settings.lockstep, threads=budget(settings.tracker_threads, 2))
         self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
                              self.begin_epoch, publishing.rejected)
         self.topic = ''
@@ -129,7 +134,7 @@ class Pipeline:
     def _subscribe(self) -> Any:
         lockstep = self.settings.lockstep
         qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=LOCKSTEP_DEPTH if lockstep else 1,
+            history=HistoryPolicy.KEEP_LAST, depth=LOCKSTEP_DEPTH if lockstep else LIVE_DEPTH,
             reliability=(ReliabilityPolicy.RELIABLE if lockstep
                          else ReliabilityPolicy.BEST_EFFORT),
             durability=DurabilityPolicy.VOLATILE)

@@ -61,7 +61,7 @@ class LanguageWorker(Worker):
 
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
                  publish: Callable[[Answer], bool], *, model: str, queue: int,
-                 threads: int = 0) -> None:
+                 threads: int) -> None:
         super().__init__('language', threads)
         self._engine = engine
         self._table = table

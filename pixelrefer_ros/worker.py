@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A worker: one thread, the only owner of one model, with one bounded queue."""
 
+import os
+import sys
 import threading
 import time
 import traceback
@@ -10,6 +12,7 @@ from collections.abc import Callable
 from rclpy.logging import get_logger
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import models
 
 
 def shutting_down() -> PixelReferError:
@@ -34,14 +37,21 @@ def internal(found: Exception) -> PixelReferError:
         'INTERNAL', f'{type(found).__name__}: {found}; the log of the node has the trace')
 
 
+def budget(threads: int, share: int) -> int:
+    """CPU threads of a worker: as asked for, or for 0 the `share`-th part of the cores. Workers
+    that each took all of them would wait for one another in every layer."""
+    cores = len(os.sched_getaffinity(0)) if sys.platform == 'linux' else os.cpu_count() or 1
+    return threads or max(1, cores // share)
+
+
 class Worker(ABC):
     """Runs what `next_work` returns, and sleeps on `condition` while it returns None.
 
     Subclasses guard their queue with `condition` and notify it. threads: of PyTorch on the CPU in
-    this worker, 0 for its own choice. The worker is a context manager: it runs inside.
+    this worker. The worker is a context manager: it runs inside.
     """
 
-    def __init__(self, name: str, threads: int = 0) -> None:
+    def __init__(self, name: str, threads: int) -> None:
         self.condition = threading.Condition()
         self.closed = False
         self._threads = threads
@@ -87,10 +97,7 @@ class Worker(ABC):
             self._thread.join()
 
     def _run(self) -> None:
-        if self._threads:
-            # On the CPU the number of threads belongs to the thread that calls.
-            import torch
-            torch.set_num_threads(self._threads)
+        models.limit_threads(self._threads)
         while (work := self._wait()) is not None:
             try:
                 work()

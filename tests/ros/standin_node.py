@@ -121,5 +121,5 @@ class StandInEngine:
 
 if __name__ == '__main__':
     models.load = lambda settings: StandInEngine(float(sys.argv[1]))
-    models.window = models.check_text = models.task = lambda given: given
+    models.window = models.check_text = models.task = models.limit_threads = lambda x: x
     node.main()

@@ -2,7 +2,6 @@
 """The end of the node: whoever waits is answered first; with a stand-in for the models."""
 
 import signal
-import time
 
 import pytest
 from ros_support import SECOND, click, running
@@ -48,26 +47,3 @@ def test_a_signal_breaks_off_the_loading_of_models(tmp_path, number):
         assert robot.process.end() == 0, robot.process.output
         assert 'stopped while starting' in robot.process.output
         assert 'configured' not in robot.process.output
-
-
-def test_frames_that_come_too_fast_are_dropped_and_every_one_is_counted(tmp_path):
-    parameters = {'diagnostics_period': 0.1}
-    with running(tmp_path / 'node.log', parameters, standin=0.1) as robot:
-        # One at a time: what the subscription's own queue of one drops, nobody can count.
-        while not int(robot.values()['frames_dropped']):
-            for _ in range(5):
-                robot.send(robot.clock.tick())
-                time.sleep(0.02)
-        robot.track(robot.clock.tick())
-
-        def counts() -> dict[str, int] | None:
-            names = ('seen', 'tracked', 'dropped', 'rejected', 'out_of_order', 'failed')
-            values = robot.values()
-            found = {name: int(values[f'frames_{name}']) for name in names}
-            whole = found['seen'] == sum(found.values()) - found['seen']
-            return found if whole and found['tracked'] == len(robot.objects) else None
-
-        found = robot.until(counts, 'counts that add up')
-        assert found['tracked'] and found['dropped']
-        stamps_out = [m.header.stamp for m in robot.objects]
-        assert stamps_out == sorted(stamps_out, key=conversions.nanoseconds)
