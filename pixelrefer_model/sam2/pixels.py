@@ -22,7 +22,8 @@ def normalise(images: Tensor) -> Tensor:
 
 def to_pixels(image: np.ndarray, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """RGB uint8 [H, W, 3] -> [1, 3, S, S]; squeezed, the aspect ratio is not kept."""
-    tensor = torch.from_numpy(np.ascontiguousarray(image)).to(device).permute(2, 0, 1)[None]
+    # a copy, since images that come from messages are not writable and torch warns of that
+    tensor = torch.from_numpy(np.array(image)).to(device).permute(2, 0, 1)[None]
     tensor = F.interpolate(tensor.float(), size=(size, size), mode='bilinear',
                            align_corners=False, antialias=True)
     return normalise(tensor).to(dtype)
@@ -54,7 +55,7 @@ def to_points(prompt: Click | Box | Scribble, width: int, height: int, size: int
 def to_mask_prompt(mask: np.ndarray, size: int, device: torch.device) -> Tensor:
     """bool [H, W] -> float 0 or 1 [1, S, S]. Never empty when `mask` is not: where so small a
     mask would vanish, the pixel that it covers most is set."""
-    tensor = torch.from_numpy(np.ascontiguousarray(mask)).to(device).float()[None, None]
+    tensor = torch.from_numpy(np.array(mask)).to(device).float()[None, None]
     cover = F.interpolate(tensor, size=(size, size), mode='bilinear', align_corners=False,
                           antialias=True)[0]
     prompt = (cover >= 0.5).float()

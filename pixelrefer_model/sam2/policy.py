@@ -19,8 +19,8 @@ class MemoryPolicy:
     who points at an object is right that it is there, whatever the object score says.
     """
 
-    least_score: float = 0.0
-    least_iou: float = 0.4
+    least_score: float = 1.0
+    least_iou: float = 0.5
     least_area: int = 1
     by_rank: bool = True
     anchors: int = 4
@@ -48,14 +48,15 @@ class MemoryPolicy:
 class StatePolicy:
     """When an object is TRACKED, UNCERTAIN, OCCLUDED or LOST, and the way back.
 
-    In view: object score (logit) over `in_view` and a mask of at least `least_area` pixels. In
-    view with a predicted IoU of `sure_iou` or more is TRACKED, less UNCERTAIN; not in view is
-    OCCLUDED, and LOST after `lost_after_s` of the frames' own time. Back from OCCLUDED or LOST:
-    `back_frames` frames in a row in view, each with a predicted IoU of `back_iou` or more and an
-    area within `back_area` times that of the last good mask.
+    In view: object score (logit) over `in_view`, predicted IoU of at least `least_iou` and a mask
+    of at least `least_area` pixels. In view with a predicted IoU of `sure_iou` or more is TRACKED,
+    less UNCERTAIN; not in view is OCCLUDED, and LOST after `lost_after_s` of the frames' own time.
+    Back from OCCLUDED or LOST: `back_frames` frames in a row in view, each with a predicted IoU of
+    `back_iou` or more and an area within `back_area` times that of the last good mask.
     """
 
     in_view: float = 0.0
+    least_iou: float = 0.4
     least_area: int = 4
     sure_iou: float = 0.5
     lost_after_s: float = 3.0

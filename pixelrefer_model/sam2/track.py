@@ -77,7 +77,8 @@ class StateMachine:
     def update(self, score: float, iou: float, area: int, stamp_ns: int) -> TrackState:
         """One more frame: object score (logit), predicted IoU, mask area in pixels, stamp."""
         policy = self.policy
-        seen = score > policy.in_view and area >= policy.least_area
+        seen = (score > policy.in_view and iou >= policy.least_iou
+                and area >= policy.least_area)
         if self.state.in_view:
             if seen:
                 self._seen(TrackState.TRACKED if iou >= policy.sure_iou else TrackState.UNCERTAIN,

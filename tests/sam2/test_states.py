@@ -10,7 +10,7 @@ from pixelrefer_model.sam2.track import StateMachine
 from tests.sam2.conftest import frame, say
 
 POLICY = StatePolicy()
-GOOD, POOR, GONE = (5.0, 0.9, 100), (5.0, 0.2, 100), (-5.0, 0.9, 0)
+GOOD, POOR, GONE = (5.0, 0.9, 100), (5.0, 0.45, 100), (-5.0, 0.9, 0)
 STEP = 100_000_000
 
 
@@ -35,6 +35,10 @@ def test_out_of_view_is_occluded_at_once_and_lost_after_a_time_of_the_frames_own
     after = int(POLICY.lost_after_s * 1e9)
     assert made.update(*GONE, stamp_ns=after) is TrackState.OCCLUDED
     assert made.update(*GONE, stamp_ns=after + 1) is TrackState.LOST
+
+
+def test_a_mask_that_the_network_itself_takes_for_wrong_is_no_view_of_the_object():
+    assert run(machine(), (5.0, POLICY.least_iou - 0.01, 100)) == [TrackState.OCCLUDED]
 
 
 def test_an_object_is_back_after_enough_plausible_frames_in_a_row():
