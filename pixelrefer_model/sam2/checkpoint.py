@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAM 2 checkpoints: a folder with config.json and model.safetensors (or .bin, .pt), read strictly."""
+"""SAM 2 checkpoints: a folder with config.json and model.safetensors (or .bin, .pt); strict."""
 
 import json
 import os

@@ -20,7 +20,8 @@ def machine(area: int = 100) -> StateMachine:
     return made
 
 
-def run(made: StateMachine, *measured: tuple[float, float, int], start: int = 1) -> list[TrackState]:
+def run(made: StateMachine, *measured: tuple[float, float, int], start: int = 1
+        ) -> list[TrackState]:
     return [made.update(*each, stamp_ns=t * STEP) for t, each in enumerate(measured, start)]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Objects come and go at any frame; prompts on past frames are caught up; bad ones change nothing."""
+"""Objects come and go at any frame; past prompts are caught up; bad ones change nothing."""
 
 import numpy as np
 import pytest

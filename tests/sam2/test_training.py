@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracker's trainer: batches are true to their clips, learning learns, stopping loses nothing."""
+"""The tracker's trainer: batches are true to their clips, learning learns."""
 
 import numpy as np
 import pytest

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card of a tiny SAM 2: what it is, what it learned from, how well it does, its limits."""
+"""The model card of a tiny SAM 2: what it is, what it learned from, how well it does."""
 
 from pathlib import Path
 
@@ -65,8 +65,8 @@ for real cameras use `facebook/sam2.1-hiera-*`, which load into the same code.
 
 {training['world_clips']} clips of 10 frames of training scenes of `training/world` (10 Hz or 5 Hz)
 and {training['shape_clips']} clips of flat textured shapes (`training/tracker/shapes.py`), cut by
-random windows, flipped, recoloured, reversed in time. Test scenes and the held-out pairs of category
-and colour were never trained on. Data, prompts and weights: seed {training['seed']}.
+random windows, flipped, recoloured, reversed in time. Test scenes and the held-out pairs of
+category and colour were never trained on. Data, prompts and weights: seed {training['seed']}.
 
 ## Training
 
@@ -84,9 +84,9 @@ prompts. The budget is time, so another machine takes another number of steps.
 
 ## Held-out figures
 
-{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, up to three objects per scene
-that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an object
-shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals: bootstrap over
+{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, up to three objects per
+scene that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
+object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals: bootstrap over
 scenes for means, Wilson's for shares.
 `./run python training/tracker/measure.py --seed {seed} --scenes {scenes}`
 

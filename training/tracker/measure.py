@@ -25,6 +25,7 @@ from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker
 
 RATE_HZ = 10.0
+SHIPPED = Path(__file__).parents[2] / 'pixelrefer_model' / 'checkpoints' / 'sam2-tiny'
 FOLLOWED = 30
 NEAR = 10
 #: An object is prompted where it shows at least this many pixels, and judged where it shows this.
@@ -183,8 +184,8 @@ def measure_tracker(checkpoint: str | os.PathLike, world: object, seed: int, sce
     """Figures of a checkpoint on `scenes` test scenes made from `seed`.
 
     box, click and mask are prompted on the first frame of a scene for up to MOST_OBJECTS that
-    show LEAST_PROMPTED pixels. *_prompt_frame: mean IoU on that frame; *_next_10, *_next_30: mean IoU
-    over the frames after it where the object shows LEAST_JUDGED pixels, no mask counting as 0.
+    show LEAST_PROMPTED pixels. *_prompt_frame: mean IoU on that frame; *_next_10, *_next_30: mean
+    IoU over the frames after it where the object shows LEAST_JUDGED pixels, no mask counting as 0.
     absent_empty: share of frames with nothing of the object in view where no mask is given.
     refound: share of returns where IoU 0.5 is reached within BACK_WITHIN frames. swapped: share of
     frames where the mask lies on another object. None where there was nothing to measure.
@@ -196,8 +197,7 @@ def measure_tracker(checkpoint: str | os.PathLike, world: object, seed: int, sce
 def main() -> None:
     from training.world import Contract, World
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--checkpoint', type=Path,
-                        default=Path(__file__).parents[2] / 'pixelrefer_model/checkpoints/sam2-tiny')
+    parser.add_argument('--checkpoint', type=Path, default=SHIPPED)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--scenes', type=int, default=40)
     given = parser.parse_args()

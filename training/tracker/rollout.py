@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """One training step: prompt the first frame, follow through the clip, and what it costs.
 
-The clip goes through the same functions as the streaming tracker (`Sam2Network`), with the same rule
-for the memory: only frames on which the object is taken to be in view are remembered.
+The clip goes through the same functions as the streaming tracker (`Sam2Network`), with the same
+rule for the memory: only frames on which the object is taken to be in view are remembered.
 """
 
 from dataclasses import dataclass, field

@@ -50,7 +50,7 @@ class Phase:
     wide: float
 
 
-#: Windows of half size show objects as large as whole frames of full size, at a quarter of the cost.
+#: Windows of half size show objects as large as whole frames do, at a quarter of the cost.
 PHASES = (
     Phase(0.12, 128, 1, 10, 3, 0.25, 0.60),
     Phase(0.18, 256, 1, 4, 4, 0.40, 1.05),
@@ -183,7 +183,7 @@ def summarise(window: deque) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, required=True, help='checkpoint, curve and card go here')
+    parser.add_argument('--out', type=Path, required=True, help='where checkpoint, curve and card go')
     parser.add_argument('--minutes', type=float, default=70)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=1)
