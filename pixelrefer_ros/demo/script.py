@@ -51,7 +51,7 @@ class Planner:
         self.report = report
         self.asked: list[Asked] = []
         #: id -> index of the object in the truth. The ids say how each was selected.
-        self.objects = {'clicked': truth.cast.bystander, 'boxed': truth.cast.mover,
+        self.objects = {'clicked': truth.cast.mover, 'boxed': truth.cast.bystander,
                         'masked': truth.cast.hider}
 
     @property

@@ -16,7 +16,7 @@ from pixelrefer_ros.demo.truth import Cast, Truth
 
 START_NS, COUNT = 1_700_000_000 * NS, 160
 HIDER, MOVER, BYSTANDER = 0, 1, 2
-NAMES = {'masked': HIDER, 'boxed': MOVER, 'clicked': BYSTANDER}
+NAMES = {'masked': HIDER, 'clicked': MOVER, 'boxed': BYSTANDER}
 
 
 def stamp(seconds: float) -> int:

@@ -91,7 +91,7 @@ def test_questions_are_asked_in_order_of_time_about_what_has_happened_by_then():
     planner.run()
     times = [asked.at_ns for asked in planner.asked]
     assert times == sorted(times)
-    moved = next(a for a in planner.asked if 'boxed> move' in a.question)
+    moved = next(a for a in planner.asked if 'clicked> move' in a.question)
     assert moved.truth == 'right' and moved.at_ns > robot.truth.cast.moved_ns[1]
     assert {a.truth for a in planner.asked if 'move' in a.question} == {'right', 'still'}
     assert robot.truth.motion(MOVER, stamp(9), stamp(11)) == 'right'
