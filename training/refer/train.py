@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> None:
     shards = arguments.shards_dir or out / 'shards'
     for folder in (out, shards):
         folder.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed)
+    recipe = Recipe(minutes=arguments.minutes, words=arguments.words, seed=arguments.seed)
     contract, tokenizer = Contract.load(), train_tokenizer()
     with Rendering(shards, arguments.shards, arguments.seed,
                    start=not arguments.no_render) as rendering:
@@ -73,22 +73,23 @@ def _first_model(tokenizer: Tokenizer, pool: Pool, contract: Contract) -> PixelR
 
 
 def _loop(trainer: Trainer, pool: Pool, scenes: list, out: Path) -> None:
-    total = int(trainer.recipe.minutes * 60)
+    total = int((trainer.recipe.minutes + trainer.recipe.words) * 60)
     measured = saved = trainer.seconds
     with open(out / 'log.jsonl', 'a') as log, tqdm(
             total=total, initial=int(trainer.seconds), unit='s') as bar:
         recent: dict[str, float] = {}
-        while trainer.progress < 1:
+        done = False
+        while not done:
             if trainer.step % REFRESH_STEPS == 0:
                 pool.refresh()
-            shown = trainer.train_step(pool)
+            shown = trainer.train_step(pool) if trainer.progress < 1 else trainer.words_step(pool)
             for name, value in shown.items():
                 recent[name] = 0.95 * recent.get(name, value) + 0.05 * value
             bar.update(int(trainer.seconds) - bar.n)
             bar.set_postfix_str(f'step {trainer.step} ' + ' '.join(
                 f'{name} {recent[name]:.2f}' for name in (
                     'category', 'pattern', 'motion', 'answers') if name in recent))
-            done = trainer.progress >= 1
+            done = trainer.alone >= 1
             if done or trainer.seconds - measured >= CURVE_EVERY:
                 measured = trainer.seconds
                 point = {'step': trainer.step, 'seconds': round(trainer.seconds, 1),
@@ -109,9 +110,11 @@ def _loop(trainer: Trainer, pool: Pool, scenes: list, out: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
-    parser.add_argument('--minutes', type=float, default=105, help='minutes of training')
+    parser.add_argument('--minutes', type=float, default=100, help='minutes of training')
+    parser.add_argument('--words', type=float, default=5,
+                        help='minutes for the language model alone after that')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--shards', type=int, default=38, help='150 rendered scenes each')
+    parser.add_argument('--shards', type=int, default=64, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
                         help='another process renders the shards')
@@ -120,8 +123,8 @@ def main() -> None:
     parser.add_argument('--products', choices=('float32', 'bf16'), default='bf16',
                         help='precision of matrix products in linear layers')
     arguments = parser.parse_args()
-    if arguments.minutes <= 0 or arguments.shards < 1:
-        parser.error('--minutes must be over 0 and --shards at least 1')
+    if arguments.minutes <= 0 or arguments.words < 0 or arguments.shards < 1:
+        parser.error('--minutes must be over 0, --words at least 0, --shards at least 1')
     run(arguments)
 
 

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two-stage training: objects first (auxiliary heads), then questions and answers (all weights).
 
-The order is the paper's: object perception, then instructions. Progress is measured in seconds of
-training, so that a run fits the time it is given; every draw depends on the seed and the step.
+The order is the paper's: object perception, then instructions. At the end the language model goes
+on alone for a while: with the encoder fixed, one encoded frame serves many questions. Progress is
+measured in seconds of training, so that a run fits the time it is given; every draw depends on the
+seed and the step.
 """
 
 import math
@@ -28,12 +30,14 @@ from training.world import Contract
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is trained. minutes of training in all; vision: share of the first stage. singles,
-    clips: records of a step; objects: at most, of a single frame and of a clip. pairs: questions
-    about two objects per frame; asked: per object of a frame and of a window."""
+    """How it is trained. minutes of training of both stages; vision: share of the first one;
+    words: minutes for the language model alone after them. singles, clips: records of a step;
+    objects: at most, of a single frame and of a clip. pairs: questions about two objects per
+    frame; asked: per object of a frame and of a window."""
 
-    minutes: float = 85.0
+    minutes: float = 100.0
     vision: float = 0.72
+    words: float = 5.0
     seed: int = 0
     rate: float = 2e-3
     last_rate: float = 0.03
@@ -46,6 +50,9 @@ class Recipe:
     pairs: int = 5
     asked: tuple[int, int] = (3, 3)
     heads_later: float = 1.0
+    words_rate: float = 1e-3
+    words_pairs: int = 12
+    words_kept: int = 100
 
 
 @dataclass(frozen=True)
@@ -81,11 +88,17 @@ class Trainer:
              for decayed in (True, False)], lr=recipe.rate, betas=(0.9, 0.98))
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
+        self._kept: list[tuple[list[Scene], Tensor]] = []
 
     @property
     def progress(self) -> float:
         """0 at the start, 1 when the time is used up."""
         return self.seconds / (self.recipe.minutes * 60)
+
+    @property
+    def alone(self) -> float:
+        """How far the language model's own time is used up, 0 to 1."""
+        return (self.seconds / 60 - self.recipe.minutes) / max(self.recipe.words, 1e-6)
 
     @property
     def speaking(self) -> bool:
@@ -136,10 +149,10 @@ class Trainer:
         scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips), rng)
         encoded = self.encode(scenes, self.step)
         loss = sum(encoded.losses.values())
-        shown = {name: float(value) for name, value in encoded.losses.items()}
+        shown = {name: float(value.detach()) for name, value in encoded.losses.items()}
         if self.speaking:
             answers = self.answer_loss(encoded.tokens, self._asked(scenes))
-            shown['answers'] = float(answers)
+            shown['answers'] = float(answers.detach())
             loss = answers + recipe.heads_later * loss
             self.spoken += 1
         self._set_rates()
@@ -154,11 +167,35 @@ class Trainer:
         self.seconds += min(time.monotonic() - began, 10.0)
         return shown
 
-    def _asked(self, scenes: list[Scene]) -> list[Sequences]:
+    def words_step(self, pool: Pool) -> dict[str, float]:
+        """One update of the language model alone, on scenes encoded before: returns the loss."""
+        began, recipe = time.monotonic(), self.recipe
+        rng = np.random.default_rng((recipe.seed, self.step, 17))
+        if len(self._kept) < 16 or self.step % 3 == 0:
+            scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips), rng)
+            with torch.no_grad():
+                self._kept.append((scenes, self.encode(scenes, None).tokens))
+            self._kept = self._kept[-recipe.words_kept:]
+        scenes, tokens = self._kept[rng.integers(len(self._kept))]
+        loss = self.answer_loss(tokens, self._asked(scenes, recipe.words_pairs))
+        loss.backward()
+        falling = 0.5 * (1 + math.cos(math.pi * min(max(self.alone, 0.0), 1.0)))
+        language = [g for g in self.optimizer.param_groups if g['part'] == 'language']
+        for group in language:
+            group['lr'] = recipe.words_rate * max(falling, recipe.last_rate)
+        torch.nn.utils.clip_grad_norm_([p for g in language for p in g['params']], recipe.clip)
+        # The encoder and the heads have no gradient here, so the optimiser leaves them alone.
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.step += 1
+        self.seconds += min(time.monotonic() - began, 10.0)
+        return {'answers': float(loss.detach())}
+
+    def _asked(self, scenes: list[Scene], pairs: int | None = None) -> list[Sequences]:
         asked, offset = [], 0
         for scene in scenes:
             asked += self.questioner.about(
-                scene, offset, singles=self.recipe.asked[0], pairs=self.recipe.pairs,
+                scene, offset, singles=self.recipe.asked[0], pairs=pairs or self.recipe.pairs,
                 windows=self.recipe.asked[1])
             offset += len(scene.regions)
         return sequences(asked, self.model.config.mask_num, self.tokenizer)

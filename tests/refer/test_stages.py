@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of the training stages: who learns when, and that a run can be taken up again."""
+
+import pytest
+import torch
+
+from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.records import Record, make_record
+from training.refer.sizes import tiny_config
+from training.refer.tokenizer import train_tokenizer
+from training.refer.trainer import Recipe, Trainer
+from training.world import Contract, World
+
+
+class Few:
+    """A pool of two records."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+
+    def draw(self, step: int, singles: int, clips: int) -> list[Record]:
+        return self.records
+
+
+@pytest.fixture(scope='module')
+def pool() -> Few:
+    with World() as world:
+        return Few([make_record(world, 11, 'train', False), make_record(world, 12, 'train', True)])
+
+
+def trainer(**recipe) -> Trainer:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    tokenizer = train_tokenizer()
+    return Trainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer,
+                   Recipe(**recipe), Contract.load())
+
+
+def changed(made: Trainer, step, pool: Few) -> set[str]:
+    """Which parts of the model one step changes."""
+    before = {n: p.detach().clone() for n, p in made.model.named_parameters()}
+    step(pool)
+    return {n.split('.')[1] for n, p in made.model.named_parameters()
+            if not torch.equal(p, before[n])}
+
+
+def test_each_stage_teaches_its_own_parts(pool):
+    made = trainer(minutes=60, vision=0.5)
+    encoders = {'vision_encoder', 'region_encoder'}
+    assert changed(made, made.train_step, pool) == encoders
+    made.seconds = 1900.0
+    assert changed(made, made.train_step, pool) >= encoders | {'layers', 'embed_tokens', 'norm'}
+    made.seconds = 3601.0
+    assert changed(made, made.words_step, pool) <= {'layers', 'embed_tokens', 'norm'}
+
+
+def test_a_run_goes_on_where_its_state_was_taken(pool, tmp_path):
+    first = trainer(minutes=60)
+    first.train_step(pool)
+    torch.save(first.state(), tmp_path / 'state.pt')
+    second = trainer(minutes=60)
+    second.load_state(torch.load(tmp_path / 'state.pt', weights_only=True))
+    assert (second.step, second.seconds, second.regions) == (1, first.seconds, first.regions)
+    losses = [one.train_step(pool)['category'] for one in (first, second)]
+    assert losses[0] == losses[1]
