@@ -33,8 +33,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--lockstep', action='store_true',
                         help='every frame in turn, in one process, without ROS')
     parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
+    parser.add_argument('--rate', type=float, default=1.0,
+                        help='of the recording; 0.5 gives a slow machine twice the time')
     parser.add_argument('--domain', type=int, help='ROS_DOMAIN_ID (default: one of its own)')
-    return parser.parse_args(argv)
+    args = parser.parse_args(argv)
+    if not args.rate > 0:
+        parser.error(f'--rate {args.rate:g}: a positive rate is allowed')
+    return args
 
 
 def lockstep(args: argparse.Namespace, report: Report) -> int:
@@ -71,7 +76,7 @@ def live(args: argparse.Namespace, report: Report) -> int:
     log = args.out / 'node.log'
     with ExitStack() as held:
         domain = held.enter_context(own_domain()) if args.domain is None else args.domain
-        report.fact('camera', f'{truth.seconds:.0f} s recorded, played at its true rate on {CAMERA}')
+        report.fact('camera', f'{truth.seconds:.0f} s recorded, played at {pace(args.rate)} on {CAMERA}')
         report.fact('node', f'starting on ROS domain {domain}; its log is {log}')
         processes = held.enter_context(Processes({
             'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}, log))
@@ -83,7 +88,8 @@ def live(args: argparse.Namespace, report: Report) -> int:
             '-p', f'refer_model:={args.refer_model}',
             # The tiny models gain nothing from more; their threads only get in each other's way.
             '-p', 'tracker_threads:=1', '-p', 'encoder_threads:=1', '-p', 'language_threads:=1')
-        processes.start('player', 'pixelrefer_ros.replay', args.bag, '--wait-for', WATCHERS)
+        processes.start('player', 'pixelrefer_ros.replay', args.bag, '--wait-for', WATCHERS,
+                        '--rate', args.rate)
         processes.start('planner', 'pixelrefer_ros.demo.planner', '--bag', args.bag,
                         '--out', args.out, shown=True)
         ended = processes.wait_for('planner', needed=('node',))
@@ -91,6 +97,11 @@ def live(args: argparse.Namespace, report: Report) -> int:
             print(f'demo: the node ended; the last of {log}:\n{tail(log)}', file=sys.stderr)
             return NO_RUN
         return ended
+
+
+def pace(rate: float) -> str:
+    """A playing rate in words."""
+    return 'its true rate' if rate == 1 else f'{rate:g} times its true rate'
 
 
 def tail(path: Path, lines: int = 8) -> str:

@@ -17,18 +17,26 @@ from pixelrefer_ros.demo.run import CAMERA, NO_RUN, latency, options, play
 from pixelrefer_ros.demo.script import Planner
 from pixelrefer_ros.demo.truth import Truth, TruthError
 
+#: Frames tracked per second of the recording under which much is missed.
+SLOW_HZ = 4.0
+
 
 def measured(robot: RosRobot, planner: Planner) -> list[tuple[str, str]]:
     """Frames (as the node counts them in /diagnostics), tracking rate and latency of a live run."""
     tracked, said = robot.recording.tracked_ns, robot.diagnostics
     seconds = (tracked[-1] - tracked[0]) / NS if len(tracked) > 1 else 0.0
     rate = (len(tracked) - 1) / seconds if seconds else 0.0
-    return [
+    lines = [
         ('frames', f"{len(robot.recording.pictures)} shown, {said.get('frames_seen', '?')} seen by "
                    f"the node, {said.get('frames_dropped', '?')} dropped for newer ones"),
-        ('tracking', f"{rate:.1f} Hz, {float(said.get('tracking_latency_ms', 'nan')):.0f} ms from "
-                     'a frame to its masks'),
+        ('tracking', f"{rate:.1f} frames per second of the recording, "
+                     f"{float(said.get('tracking_latency_ms', 'nan')):.0f} ms from a frame to its "
+                     'masks'),
         *latency(planner)]
+    if rate < SLOW_HZ:
+        lines.append(('note', f'under {SLOW_HZ:g} frames per second much is missed: this machine is '
+                              'slow or busy; --rate 0.5 gives it more time'))
+    return lines
 
 
 def main(argv: list[str] | None = None) -> int:
