@@ -42,6 +42,7 @@ def write_card(folder: Path, training: dict, figures: dict[str, Figure | None], 
     """
     model = load_model(folder)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    side = model.config.image_size
     size = (folder / 'model.safetensors').stat().st_size / 1e6
     phases = '\n'.join(
         f'| to {phase["until"]:.0%} | {phase["size"]} | {phase["frames"]} | {phase["clips"]} x '
@@ -56,7 +57,7 @@ answer can be run and tested without a download and without a GPU. It is not a g
 for real cameras use `facebook/sam2.1-hiera-*`, which load into the same code.
 
 * {count:.2f} M parameters, {size:.1f} MB (float16 on disk, float32 when loaded), input
-  {model.config.image_size} x {model.config.image_size} px, masks at stride 4.
+  {side} x {side} px, masks at stride 4.
 * config.json is that of transformers' `Sam2VideoModel`: Hiera encoder, two-way mask decoder, memory
   attention of {model.config.memory_attention_num_layers} layers, memory of the prompted frames and
   {model.config.num_maskmem - 1} others, {model.config.max_object_pointers_in_encoder} pointers.
@@ -86,15 +87,15 @@ prompts. The budget is time, so another machine takes another number of steps.
 
 {scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, up to three objects per
 scene that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
-object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals: bootstrap over
-scenes for means, Wilson's for shares.
+object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals:
+bootstrap over scenes for means, Wilson's for shares.
 `./run python training/tracker/measure.py --seed {seed} --scenes {scenes}`
 
 {table(figures)}
 
 ## Limits
 
-* Knows the small world and flat shapes only; on photographs its masks are poor.
+* Has seen the small world and flat shapes only; photographs were not measured.
 * Masks are predicted on a 64 x 64 grid of the whole image: an object of 150 px at 320x240 is two or
   three cells wide, and its IoU is accordingly low.
 * Look-alikes that pass close to one another can take over each other's mask (see `swapped`).

@@ -183,7 +183,8 @@ def summarise(window: deque) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, required=True, help='where checkpoint, curve and card go')
+    parser.add_argument('--out', type=Path, required=True,
+                        help='where checkpoint, curve and card go')
     parser.add_argument('--minutes', type=float, default=70)
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--threads', type=int, default=1)
