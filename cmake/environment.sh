@@ -294,12 +294,16 @@ set_up() {
 }
 
 enter() {
+  local site
   export VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
   if $wheels; then
     export AMENT_PREFIX_PATH=$venv RMW_IMPLEMENTATION=rmw_fastrtps_cpp
     # A mark that the Python of another environment with ROS 2 wheels may have left in this shell.
     unset _ROS_WHEELS_BOOTSTRAP_COMPLETE
   else
+    # Before what was sourced, which may hold another build of these interfaces.
+    site=$(echo "$venv"/lib/python*/site-packages)
+    export PYTHONPATH="$root:$site:${PYTHONPATH#"$root":}"
     export AMENT_PREFIX_PATH="$venv:$AMENT_PREFIX_PATH"
     export LD_LIBRARY_PATH="$venv/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
   fi
