@@ -38,6 +38,14 @@ def test_cmake_builds_every_interface_of_the_folders_and_no_other():
     assert len(set(listed)) == len(listed)
 
 
+def test_every_field_says_what_it_is():
+    """Beside the field, so that `ros2 interface show` answers what its unit and frame are."""
+    field = re.compile(r'[\w/]+(\[[<=\d]*\])? +\w+ *')
+    silent = [f'{path}: {line}' for path in INTERFACES
+              for line in (ROOT / path).read_text().splitlines() if field.fullmatch(line)]
+    assert not silent
+
+
 def test_messages_serve_a_machine_without_pytorch():
     """A planner's PC has rclpy and the messages, and none of the models' libraries."""
     kinds = {kind: [Path(path).stem for path in INTERFACES if path.startswith(kind + '/')]
