@@ -93,7 +93,7 @@ class StandInEngine:
         return [track for track in tracks if track.mask is not None]
 
     def observe(self, frame, tracks, epoch):
-        time.sleep(0.05)
+        time.sleep(0.3)
         return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
                 for track in tracks]
 

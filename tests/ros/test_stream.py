@@ -7,7 +7,7 @@ import pytest
 from ros_support import HEIGHT, SECOND, WIDTH, Clock, box, click, mask, picture, running, to_ns
 from sensor_msgs.msg import CompressedImage, Image
 
-from pixelrefer.msg import ErrorCode, TimeWindow
+from pixelrefer.msg import ErrorCode, TimeWindow, TrackedObject
 from pixelrefer_ros import conversions
 
 
@@ -91,6 +91,21 @@ def test_every_answer_is_published_as_it_was_given(robot):
     published = robot.until(
         lambda: len(robot.answers) == before + 3 and robot.answers[before:], 'three answers')
     assert published == [asked, *described]
+
+
+def test_after_a_reset_no_answer_rests_on_what_was_before(robot):
+    stamp = robot.clock.tick()
+    robot.track(stamp)
+    robot.add(mask('cup'), stamp_ns=stamp)
+    assert robot.ask('What is it?', 'cup').error_code == ErrorCode.OK
+    assert robot.reset().ids == ['cup']
+    response = robot.ask('What is it?', 'cup')
+    assert response.error_code == ErrorCode.NO_OBSERVATION and response.answer.text == ''
+    stamp = robot.clock.tick()
+    robot.track(stamp)
+    again = robot.add(mask('cup'), stamp_ns=stamp, on_existing=2)
+    assert again.results[0].object.state == TrackedObject.TRACKED
+    assert [to_ns(s) for s in robot.ask('What is it?', 'cup').answer.stamps] == [stamp]
 
 
 @pytest.fixture(scope='module')

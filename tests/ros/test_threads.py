@@ -70,6 +70,8 @@ def test_a_reset_answers_what_is_pending_and_publishes_nothing_of_before(quick):
 
 def test_beyond_the_queue_a_question_is_refused(quick):
     select(quick, 'cup')
+    # Observed by now, so that the next question is taken out of the queue at once.
+    assert quick.ask('What is it?', 'cup').error_code == ErrorCode.OK
     pending = [asking(quick, ENDLESS, 'cup')]
     answering(quick, 1)
     pending += [asking(quick, ENDLESS, 'cup') for _ in range(3)]
