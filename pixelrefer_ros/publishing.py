@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the node publishes of itself: objects, label image, overlay, answers and events."""
 
-import time
-
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Float64, Header
