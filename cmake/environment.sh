@@ -295,7 +295,8 @@ set_up() {
 
 enter() {
   local site
-  export VIRTUAL_ENV=$venv PATH="$venv/bin:$PATH" PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
+  export VIRTUAL_ENV=$venv PATH="$venv/bin:$root/scripts:$PATH"
+  export PYTHONPATH="$root${PYTHONPATH:+:$PYTHONPATH}"
   if $wheels; then
     export AMENT_PREFIX_PATH=$venv RMW_IMPLEMENTATION=rmw_fastrtps_cpp
     # A mark that the Python of another environment with ROS 2 wheels may have left in this shell.
