@@ -10,8 +10,8 @@ from training.refer.measure import Score, held_out_scenes, measure_refer
 from training.world import World
 
 SEED, SCENES = 4321, 40
-#: Some points under what the packaged checkpoint reaches on these very scenes.
-FLOORS: dict[str, float] = {}
+#: Four points under what the packaged checkpoint reaches on these very scenes.
+FLOORS = {'category': 0.71, 'colour': 0.95, 'pattern': 0.75, 'relation': 0.86, 'motion': 0.54}
 
 
 @pytest.fixture(scope='module')
