@@ -111,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--minutes', type=float, default=100, help='minutes of training')
-    parser.add_argument('--words', type=float, default=5,
+    parser.add_argument('--words', type=float, default=0,
                         help='minutes for the language model alone after that')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--shards', type=int, default=64, help='150 rendered scenes each')
