@@ -60,7 +60,7 @@ def overlay(drawn: Drawn, stamp_ns: int) -> Image.Image:
             continue
         large = cv2.resize(mask.astype(np.float32), (rgb.shape[1], rgb.shape[0]),
                            interpolation=cv2.INTER_LINEAR) > 0.5
-        rgb[large] = (0.78 * rgb[large] + 0.22 * np.array(colour)).astype(np.uint8)
+        rgb[large] = (0.86 * rgb[large] + 0.14 * np.array(colour)).astype(np.uint8)
         outline, _ = cv2.findContours(
             large.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(rgb, outline, -1, colour, 2, cv2.LINE_AA)

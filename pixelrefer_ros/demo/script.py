@@ -19,8 +19,10 @@ from pixelrefer_ros.demo.report import Report
 from pixelrefer_ros.demo.robot import NS, Reply, Robot
 from pixelrefer_ros.demo.truth import Truth
 
+#: Who is compared with whom.
+PAIRS = (('clicked', 'boxed'), ('boxed', 'masked'), ('masked', 'clicked'))
 #: Seconds after something happened before the planner asks about it, and between questions.
-SETTLE_S, PACE_S = 0.5, 0.6
+SETTLE_S, PACE_S = 1.0, 0.5
 #: After an object is in sight again, so that it has been seen clearly.
 RETURN_S = 1.5
 #: A window is wider than the move in it by so much on either side, so that it shows the object
@@ -76,10 +78,10 @@ class Planner:
         cast = self.truth.cast
         looks: list[Step] = [partial(self._category, name) for name in self.objects]
         looks += [partial(self._detail, name) for name in self.objects]
-        looks.append(self._sides)
+        looks += [partial(self._side, *pair) for pair in PAIRS]
         moves: list[Step] = [partial(self._motion, name) for name in self.objects]
-        again: list[Step] = [partial(self._category, 'masked'), partial(self._detail, 'masked'),
-                             self._sides]
+        again: list[Step] = [partial(self._category, 'masked'), partial(self._detail, 'masked')]
+        again += [partial(self._side, *pair) for pair in PAIRS if 'masked' in pair]
         return [
             (cast.select_ns, self._select),
             *self._paced(cast.select_ns + int(SETTLE_S * NS), 'What are they?', looks),
@@ -119,13 +121,13 @@ class Planner:
         self._judge(f'describe {name}: detailed', reply, truth.sentence,
                     grading.judge_description(reply.text, truth), stamp_ns)
 
-    def _sides(self, stamp_ns: int) -> None:
-        """Left or right, of the pair whose answer is the least in doubt."""
-        first, second = self.truth.clearest_pair(self.objects, stamp_ns)
+    def _side(self, first: str, second: str, stamp_ns: int) -> None:
+        i, j = self.objects[first], self.objects[second]
+        if not self.truth.side_clear(i, j, stamp_ns):
+            return
         question = f'Is <object:{first}> to the left or to the right of <object:{second}>?'
         reply = self.robot.ask(question, [first, second])
-        truth = self.truth.side(
-            self.objects[first], self.objects[second], _newest(reply, stamp_ns))
+        truth = self.truth.side(i, j, _newest(reply, stamp_ns))
         self._judge(question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
 
     def _motion(self, name: str, stamp_ns: int) -> None:

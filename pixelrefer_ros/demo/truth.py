@@ -7,7 +7,6 @@ but the prompts, which a person would give.
 """
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +17,8 @@ from pixelrefer_ros.demo.robot import NS
 
 #: An object of fewer visible pixels, or of a smaller part of itself, does not count as visible.
 LEAST_AREA, LEAST_SHARE = 80, 0.35
+#: Two objects nearer to one another than this part of the image's width are side by side.
+LEAST_ASIDE = 0.05
 
 
 class TruthError(Exception):
@@ -92,11 +93,11 @@ class Truth:
         """Whether object i is to the left or to the right of object j in the image."""
         return 'left' if self.scene(i, stamp_ns).x < self.scene(j, stamp_ns).x else 'right'
 
-    def clearest_pair(self, objects: dict[str, int], stamp_ns: int) -> tuple[str, str]:
-        """The two names whose objects are furthest apart from left to right."""
-        at = {name: self.scene(i, stamp_ns).x for name, i in objects.items()
-              if self.visible(i, stamp_ns)}
-        return min(at, key=at.get), max(at, key=at.get)
+    def side_clear(self, i: int, j: int, stamp_ns: int) -> bool:
+        """Whether both are visible, and far enough apart that their sides are beyond doubt."""
+        gap = self.scene(i, stamp_ns).x - self.scene(j, stamp_ns).x
+        return self.visible(i, stamp_ns) and self.visible(j, stamp_ns) and (
+            abs(gap) >= LEAST_ASIDE)
 
     def motion(self, i: int, start_ns: int, end_ns: int) -> str:
         """still, left, right, closer or away: the way from start to end, along the stronger of the

@@ -25,7 +25,7 @@ def stamp(seconds: float) -> int:
 
 
 def discs() -> Truth:
-    """16 s at 10 Hz: 0 is out of sight from 6 to 8 s, 1 goes right from 9 to 11 s, 2 stays."""
+    """16 s at 10 Hz: 0 is out of sight from 6.5 to 8 s, 1 goes right from 9 to 11 s, 2 stays."""
     seg = np.zeros((COUNT, 120, 160), np.uint8)
     world = np.zeros((COUNT, 3, 3))
     share = np.ones((COUNT, 3))
@@ -36,7 +36,7 @@ def discs() -> Truth:
         for i, (x, y) in enumerate(((30, 60), (70 + shift, 30), (130, 90))):
             world[k, i] = (x / 100, y / 100, 0)
             seg[k][np.hypot(columns - x, rows - y) < 14] = i + 1
-        if 6 <= at <= 8:
+        if 6.5 <= at <= 8:
             seg[k][seg[k] == HIDER + 1] = 0
             share[k, HIDER] = 0
     words = [{'category': category, 'colour': colour, 'pattern': 'plain', 'size': 'small'}
@@ -45,7 +45,7 @@ def discs() -> Truth:
         stamps_ns=np.array([stamp(k / 10) for k in range(COUNT)]), seg=seg, share=share,
         world=world, level=np.tile(np.eye(3)[:2], (COUNT, 1, 1)),
         support=np.full((COUNT, 3), -1), inside=np.zeros((COUNT, 3), bool), words=words,
-        cast=Cast(HIDER, MOVER, BYSTANDER, stamp(1), (stamp(6), stamp(8)), (stamp(9), stamp(11))),
+        cast=Cast(HIDER, MOVER, BYSTANDER, stamp(1), (stamp(6.5), stamp(8)), (stamp(9), stamp(11))),
         rate_hz=10.0, still_m=0.01)
 
 

@@ -14,9 +14,9 @@ from pixelrefer_ros.demo.report import Report
 from pixelrefer_ros.demo.run import FAILED, WELL, play
 from pixelrefer_ros.demo.script import Planner, prompt_of
 
-#: Answers of the script: three categories, three details, a side, three motions, and then three
-#: about what was hidden.
-QUESTIONS = 13
+#: Answers of the script: three categories, three details, three sides, three motions, and then
+#: four about what was hidden.
+QUESTIONS = 16
 
 
 def run(out=None, **faults):
@@ -46,13 +46,13 @@ def test_a_robot_that_is_right_passes_and_leaves_pictures(tmp_path):
     assert frames == len(robot.recording.tracked_ns)
 
 
-@pytest.mark.parametrize(('lies', 'status'), [(2, WELL), (3, FAILED)])
+@pytest.mark.parametrize(('lies', 'status'), [(3, WELL), (4, FAILED)])
 def test_four_answers_of_five_have_to_be_right(lies, status):
     found, text, _ = run(lies=lies)
     assert found == status
     assert ticks(text) == QUESTIONS - lies
     if status == FAILED:
-        assert '10 of 13 answers are right, and 80% have to be' in text
+        assert '12 of 16 answers are right, and 80% have to be' in text
 
 
 @pytest.mark.parametrize(('faults', 'sentence'), [

@@ -71,7 +71,15 @@ def test_sides_are_those_of_the_image():
     truth = discs()
     assert truth.side(HIDER, MOVER, stamp(1)) == 'left'
     assert truth.side(MOVER, HIDER, stamp(1)) == 'right'
-    assert truth.clearest_pair({'a': MOVER, 'b': HIDER, 'c': BYSTANDER}, stamp(1)) == ('b', 'c')
+    assert truth.side_clear(HIDER, MOVER, stamp(1))
+
+
+def test_a_side_is_in_doubt_when_two_are_side_by_side_or_one_is_hidden():
+    truth = discs()
+    assert not truth.side_clear(HIDER, MOVER, stamp(7)), 'hidden'
+    truth.seg[:, truth.seg[0] == HIDER + 1] = 0
+    truth.seg[:, 95:115, 70:80] = HIDER + 1
+    assert not truth.side_clear(HIDER, MOVER, stamp(1)), 'one above the other'
 
 
 def test_what_carries_an_object_is_named():
