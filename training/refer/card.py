@@ -55,13 +55,14 @@ box on the first frame that shows it and followed for up to 24 frames; no mask i
 
 ## Training
 
-`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}`: one
-thread of one CPU core, {steps} steps, {regions} region presentations out of {shards} shards of
-150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} % of the time the
+`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}`:
+{processes} processes of one CPU thread each, {steps} steps, {regions} region presentations out of
+{shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} % of the time the
 vision tower and the region encoder learn from auxiliary heads (category, colour, pattern, size,
 place, support, motion; per token and per cell), then everything learns questions and answers too.
-AdamW {rate}, cosine, decay {decay}, batches of {singles} frames and {clips} clip(s) of four; half
-of the masks are spoiled as a tracker would, half of the scenes mirrored.
+Muon for the matrices of the layers, AdamW for the rest, rate {rate}, cosine, decay {decay};
+batches of {singles} frames and {clips} clips of four in each process; half of the masks are
+spoiled as a tracker would, half of the scenes mirrored.
 {note}
 ![Held-out accuracy over minutes of training](curve.png)
 
@@ -91,7 +92,7 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
         run_seed=recipe['seed'], steps=last['step'], regions=f'{last["regions"]:,}',
         shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
         rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
-        clips=recipe['clips'], note=f'\n{note}\n' if note else ''), encoding='utf-8')
+        clips=recipe['clips'], processes=recipe['processes'], note=f'\n{note}\n' if note else ''), encoding='utf-8')
     shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
 
 

@@ -22,7 +22,7 @@ WORDS = {'category': (CATEGORIES, 1.0), 'colour': (COLOURS, 0.7), 'pattern': (PA
          'size': (SIZES, 0.5), 'row': (ROWS, 0.3), 'column': (COLUMNS, 0.3),
          'support': (SUPPORTS, 0.6)}
 CELL_WORDS = {'category': 0.6, 'colour': 0.4, 'pattern': 0.6}
-MOTION_WEIGHT, PLACE_WEIGHT, POSE_WEIGHT = 1.0, 1.0, 0.5
+MOTION_WEIGHT, SHIFT_WEIGHT, PLACE_WEIGHT, POSE_WEIGHT = 1.0, 6.0, 4.0, 0.5
 UNKNOWN = -100
 
 
@@ -30,18 +30,21 @@ UNKNOWN = -100
 class Labels:
     """Targets of a step. words: per head int64 [R] (UNKNOWN where there is none). places: float
     [R, 6], camera and world position in metres. poses: float [U, 6], one per encoded frame.
-    clips: per object of a clip its regions, oldest first, and motion int64."""
+    clips: per object of a clip its regions, oldest first, and motion int64. shifts: float
+    [clips, 3], how far it moved from its first view to its last: right and forward of the last
+    camera, and up, in metres."""
 
     words: dict[str, Tensor]
     places: Tensor
     poses: Tensor
     clips: list[tuple[list[int], int]]
+    shifts: Tensor
 
 
 def labels(scenes: list[Scene]) -> Labels:
     """Targets of scenes in the order in which `collate` packs their regions."""
     words = {name: [] for name in WORDS}
-    places, poses, clips, start = [], [], [], 0
+    places, poses, clips, shifts, start = [], [], [], [], 0
     for scene in scenes:
         for view, i in scene.regions:
             fact = scene.facts[view][i]
@@ -55,10 +58,19 @@ def labels(scenes: list[Scene]) -> Labels:
             if motion:
                 rows = [start + r for r, (_, other) in enumerate(scene.regions) if other == i]
                 clips.append((rows, MOTIONS.index(motion)))
+                shifts.append(_shift(scene, i))
         start += len(scene.regions)
     return Labels({name: torch.tensor(values) for name, values in words.items()},
                   torch.tensor(np.array(places), dtype=torch.float32),
-                  torch.tensor(np.array(poses), dtype=torch.float32), clips)
+                  torch.tensor(np.array(poses), dtype=torch.float32), clips,
+                  torch.tensor(np.array(shifts), dtype=torch.float32).reshape(-1, 3))
+
+
+def _shift(scene: Scene, i: int) -> tuple[float, float, float]:
+    views = scene.views_of(i)
+    x, y, z = np.subtract(scene.facts[views[-1]][i].world, scene.facts[views[0]][i].world)
+    yaw = scene.poses[views[-1]][3]
+    return x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw), z
 
 
 def _support(fact: Fact, facts: list[Fact]) -> str | None:
@@ -78,7 +90,8 @@ class Heads(nn.Module):
         self.cells = nn.ModuleDict({n: nn.Linear(width, len(WORDS[n][0])) for n in CELL_WORDS})
         self.place = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 6))
         self.pose = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
-        self.motion = nn.Sequential(nn.Linear(4 * out, out), nn.GELU(), nn.Linear(out, 5))
+        self.motion = nn.Sequential(nn.Linear(4 * out, out), nn.GELU(),
+                                    nn.Linear(out, len(MOTIONS) + 3))
 
     def losses(self, tokens: Tensor, cells: Tensor, counts: list[int], frames: Tensor,
                wanted: Labels) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
@@ -108,8 +121,9 @@ class Heads(nn.Module):
             seen = torch.stack([torch.cat([
                 mean[rows[0]], mean[rows[-1]], mean[rows[-1]] - mean[rows[0]],
                 mean[rows].mean(0)]) for rows, _ in wanted.clips])
-            scores = self.motion(seen)
+            scores, shifts = self.motion(seen).split((len(MOTIONS), 3), 1)
             truth = torch.tensor([motion for _, motion in wanted.clips])
             losses['motion'] = MOTION_WEIGHT * F.cross_entropy(scores, truth)
+            losses['shift'] = SHIFT_WEIGHT * F.smooth_l1_loss(shifts, wanted.shifts, beta=0.02)
             said['motion'] = scores.argmax(1)
         return losses, said

@@ -66,9 +66,9 @@ class Pool:
             for record in read_shard(path):
                 (self.clips if len(record.views) > 1 else self.singles).append(record)
 
-    def draw(self, step: int, singles: int, clips: int) -> list[Record]:
-        """Records of one step; the same for the same step and pool."""
-        rng = np.random.default_rng((self.seed, step, 11))
+    def draw(self, step: int, singles: int, clips: int, rank: int = 0) -> list[Record]:
+        """Records of one step of one process; the same for the same arguments and pool."""
+        rng = np.random.default_rng((self.seed, step, 11, rank))
         return [self.singles[i] for i in rng.choice(len(self.singles), singles, replace=False)] + \
             [self.clips[i] for i in rng.choice(len(self.clips), clips, replace=False)]
 

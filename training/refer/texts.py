@@ -97,7 +97,7 @@ class Questioner:
                 if item:
                     asked.append(Asked(item, [[place[k]] for k in item.objects], None))
                     break
-        if self.rng.random() < 0.7:
+        for _ in range(2):
             count = self.rng.randint(2, min(4, len(things)))
             chosen = tuple(self.rng.sample(things, count))
             kind = 'count' if self.rng.random() < 0.75 else 'count_colour'

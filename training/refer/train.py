@@ -3,8 +3,8 @@
 `./run python training/refer/train.py --out DIR --minutes M --seed S`.
 
 DIR gets the rendered scenes, the state (a later start with the same DIR goes on), log.jsonl,
-curve.png and, in DIR/checkpoint, the checkpoint. One thread trains and another process renders;
-how well it does is in the model card.
+curve.png and, in DIR/checkpoint, the checkpoint. Two processes of one thread train while another
+renders; how well it does is in the model card.
 """
 
 import argparse
@@ -24,19 +24,20 @@ from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite
 from training.refer.curve import draw_curve
 from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import low_precision_products
-from training.refer.scenes import make_scene
+from training.refer.scenes import Scene, make_scene
 from training.refer.sizes import export, tiny_config
 from training.refer.start import first_weights
+from training.refer.together import Together, run_together
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Recipe, Trainer
 from training.world import Contract
 
 #: Seconds of training between two points of the curve, and between two saved states.
-CURVE_EVERY, SAVE_EVERY = 300.0, 180.0
+CURVE_EVERY, SAVE_EVERY = 480.0, 240.0
 REFRESH_STEPS = 25
 
 
-def run(arguments: argparse.Namespace) -> None:
+def run(together: Together, arguments: argparse.Namespace) -> None:
     """Train until the minutes are used up; export at the end and whenever the state is saved."""
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
@@ -44,25 +45,27 @@ def run(arguments: argparse.Namespace) -> None:
     shards = arguments.shards_dir or out / 'shards'
     for folder in (out, shards):
         folder.mkdir(parents=True, exist_ok=True)
-    recipe = Recipe(minutes=arguments.minutes, words=arguments.words, seed=arguments.seed)
+    recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed)
     contract, tokenizer = Contract.load(), train_tokenizer()
     with Rendering(shards, arguments.shards, arguments.seed,
-                   start=not arguments.no_render) as rendering:
-        held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2)
+                   start=together.first and not arguments.no_render) as rendering:
+        held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
+            if together.first else []
         rendering.wait()
         pool = Pool(shards, arguments.shards, arguments.seed)
-        trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract)
+        trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract,
+                          together)
         state = out / 'state.pt'
         if state.exists():
             trainer.load_state(torch.load(state, weights_only=True))
             print(f'goes on at step {trainer.step}, {trainer.seconds:.0f} s', file=sys.stderr)
         if arguments.products == 'bf16':
             low_precision_products(trainer.model)
-        scenes = trainer.scenes(held_out, None)
-        (out / 'recipe.json').write_text(json.dumps(
-            {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products},
-            indent=2) + '\n')
-        _loop(trainer, pool, scenes, out)
+        if together.first:
+            (out / 'recipe.json').write_text(json.dumps(
+                {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products,
+                 'processes': together.count}, indent=2) + '\n')
+        _loop(trainer, pool, trainer.scenes(held_out, None), out)
 
 
 def _first_model(tokenizer: Tokenizer, pool: Pool, contract: Contract) -> PixelReferLite:
@@ -72,49 +75,59 @@ def _first_model(tokenizer: Tokenizer, pool: Pool, contract: Contract) -> PixelR
     return first_weights(config, [scene for scene in some if scene is not None])
 
 
-def _loop(trainer: Trainer, pool: Pool, scenes: list, out: Path) -> None:
-    total = int((trainer.recipe.minutes + trainer.recipe.words) * 60)
+def _loop(trainer: Trainer, pool: Pool, held_out: list[Scene], out: Path) -> None:
     measured = saved = trainer.seconds
-    with open(out / 'log.jsonl', 'a') as log, tqdm(
-            total=total, initial=int(trainer.seconds), unit='s') as bar:
-        recent: dict[str, float] = {}
-        done = False
-        while not done:
+    recent: dict[str, float] = {}
+    first = trainer.together.first
+    with tqdm(total=int(trainer.recipe.minutes * 60), initial=int(trainer.seconds), unit='s',
+              disable=not first) as bar:
+        while trainer.progress < 1:
             if trainer.step % REFRESH_STEPS == 0:
                 pool.refresh()
-            shown = trainer.train_step(pool) if trainer.progress < 1 else trainer.words_step(pool)
-            for name, value in shown.items():
+            for name, value in trainer.train_step(pool).items():
                 recent[name] = 0.95 * recent.get(name, value) + 0.05 * value
+            if not first:
+                continue
             bar.update(int(trainer.seconds) - bar.n)
             bar.set_postfix_str(f'step {trainer.step} ' + ' '.join(
                 f'{name} {recent[name]:.2f}' for name in (
-                    'category', 'pattern', 'motion', 'answers') if name in recent))
-            done = trainer.alone >= 1
+                    'category', 'pattern', 'motion', 'answers') if name in recent), refresh=False)
+            done = trainer.progress >= 1
             if done or trainer.seconds - measured >= CURVE_EVERY:
                 measured = trainer.seconds
-                point = {'step': trainer.step, 'seconds': round(trainer.seconds, 1),
-                         'regions': trainer.regions, 'stage': 1 + trainer.speaking,
-                         'loss': {n: round(v, 4) for n, v in recent.items()},
-                         'held_out': {n: round(v, 4) for n, v in trainer.measure(scenes).items()}}
-                log.write(json.dumps(point) + '\n')
-                log.flush()
-                draw_curve(out / 'log.jsonl', out / 'curve.png')
+                _add_point(trainer, held_out, recent, out)
             if done or trainer.seconds - saved >= SAVE_EVERY:
                 saved = trainer.seconds
-                part = out / 'state.part'
-                torch.save(trainer.state(), part)
-                part.rename(out / 'state.pt')
-                export(trainer.model, trainer.tokenizer, out / 'checkpoint')
+                _save(trainer, out)
+
+
+def _add_point(trainer: Trainer, held_out: list[Scene], recent: dict[str, float],
+               out: Path) -> None:
+    point = {'step': trainer.step, 'seconds': round(trainer.seconds, 1),
+             'regions': trainer.regions, 'stage': 1 + trainer.speaking,
+             'loss': {name: round(value, 4) for name, value in recent.items()},
+             'held_out': {name: round(value, 4)
+                          for name, value in trainer.measure(held_out).items()}}
+    with open(out / 'log.jsonl', 'a') as log:
+        log.write(json.dumps(point) + '\n')
+    draw_curve(out / 'log.jsonl', out / 'curve.png')
+
+
+def _save(trainer: Trainer, out: Path) -> None:
+    part = out / 'state.part'
+    torch.save(trainer.state(), part)
+    part.rename(out / 'state.pt')
+    export(trainer.model, trainer.tokenizer, out / 'checkpoint')
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
-    parser.add_argument('--minutes', type=float, default=100, help='minutes of training')
-    parser.add_argument('--words', type=float, default=0,
-                        help='minutes for the language model alone after that')
+    parser.add_argument('--minutes', type=float, default=Recipe.minutes,
+                        help='minutes of training')
+    parser.add_argument('--processes', type=int, default=2, help='of one thread each')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--shards', type=int, default=64, help='150 rendered scenes each')
+    parser.add_argument('--shards', type=int, default=128, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
                         help='another process renders the shards')
@@ -123,9 +136,9 @@ def main() -> None:
     parser.add_argument('--products', choices=('float32', 'bf16'), default='bf16',
                         help='precision of matrix products in linear layers')
     arguments = parser.parse_args()
-    if arguments.minutes <= 0 or arguments.words < 0 or arguments.shards < 1:
-        parser.error('--minutes must be over 0, --words at least 0, --shards at least 1')
-    run(arguments)
+    if arguments.minutes <= 0 or arguments.shards < 1 or arguments.processes < 1:
+        parser.error('--minutes must be over 0, --shards and --processes at least 1')
+    run_together(arguments.processes, run, arguments)
 
 
 if __name__ == '__main__':

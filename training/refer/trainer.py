@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Two-stage training: objects first (auxiliary heads), then questions and answers (all weights).
 
-The order is the paper's: object perception, then instructions. At the end the language model goes
-on alone for a while: with the encoder fixed, one encoded frame serves many questions. Progress is
-measured in seconds of training, so that a run fits the time it is given; every draw depends on the
-seed and the step.
+The order is the paper's: object perception, then instructions. Progress is measured in seconds of
+training, so that a run fits the time it is given; every draw depends on the seed and the step.
 """
 
 import math
@@ -20,39 +18,36 @@ from torch import Tensor
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, SeededPermutation, collate
 from training.refer.heads import UNKNOWN, Heads, Labels, labels
+from training.refer.optimizer import LANGUAGE, VISION, Optimizer
 from training.refer.pool import Pool
 from training.refer.questions import Asker
 from training.refer.records import Record
 from training.refer.scenes import Scene, make_scene
 from training.refer.texts import Questioner, Sequences, sequences
+from training.refer.together import Together
 from training.world import Contract
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How it is trained. minutes of training of both stages; vision: share of the first one;
-    words: minutes for the language model alone after them. singles, clips: records of a step;
-    objects: at most, of a single frame and of a clip. pairs: questions about two objects per
-    frame; asked: per object of a frame and of a window."""
+    """How it is trained. minutes: of training in all; vision: share of the first stage. singles,
+    clips: records of a step and process; objects: at most, of a single frame and of a clip.
+    pairs: questions about two objects per frame; asked: per object of a frame and of a window."""
 
-    minutes: float = 100.0
-    vision: float = 0.72
-    words: float = 0.0
+    minutes: float = 65.0
+    vision: float = 0.58
     seed: int = 0
     rate: float = 2e-3
-    last_rate: float = 0.03
+    last_rate: float = 0.02
     warm_up: int = 80
     decay: float = 0.03
     clip: float = 1.0
     singles: int = 4
-    clips: int = 1
-    objects: tuple[int, int] = (5, 4)
+    clips: int = 2
+    objects: tuple[int, int] = (5, 3)
     pairs: int = 5
     asked: tuple[int, int] = (3, 3)
     heads_later: float = 1.0
-    words_rate: float = 1e-3
-    words_pairs: int = 12
-    words_kept: int = 100
 
 
 @dataclass(frozen=True)
@@ -70,35 +65,24 @@ class Trainer:
     """Model, heads, optimiser and the clock of a run."""
 
     def __init__(self, model: PixelReferLite, tokenizer: Tokenizer, recipe: Recipe,
-                 contract: Contract) -> None:
+                 contract: Contract, together: Together = Together()) -> None:
         self.model, self.tokenizer, self.recipe = model, tokenizer, recipe
         self.contract = contract
         self.heads = Heads(model.config)
         self.policy = EncodePolicy.robot()
-        rng = Random(recipe.seed)
+        self.together = together
+        rng = Random(recipe.seed * 100 + together.rank)
         self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
-        language, vision = [], []
-        for name, parameter in [*model.named_parameters(), *self.heads.named_parameters()]:
-            (language if name.startswith(('model.layers', 'model.embed', 'model.norm'))
-             else vision).append(parameter)
-        self.optimizer = torch.optim.AdamW(
-            [{'params': [p for p in group if (p.dim() > 1) == decayed], 'part': part,
-              'weight_decay': recipe.decay if decayed else 0.0}
-             for part, group in (('vision', vision), ('language', language))
-             for decayed in (True, False)], lr=recipe.rate, betas=(0.9, 0.98))
+        self.optimizer = Optimizer([*model.named_parameters(), *self.heads.named_parameters()],
+                                   recipe.rate, recipe.decay)
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
-        self._kept: list[tuple[list[Scene], Tensor]] = []
+        self._since = time.monotonic()
 
     @property
     def progress(self) -> float:
         """0 at the start, 1 when the time is used up."""
         return self.seconds / (self.recipe.minutes * 60)
-
-    @property
-    def alone(self) -> float:
-        """How far the language model's own time is used up, 0 to 1."""
-        return (self.seconds / 60 - self.recipe.minutes) / max(self.recipe.words, 1e-6)
 
     @property
     def speaking(self) -> bool:
@@ -144,58 +128,36 @@ class Trainer:
 
     def train_step(self, pool: Pool) -> dict[str, float]:
         """One update; returns the losses."""
-        began, recipe = time.monotonic(), self.recipe
-        rng = np.random.default_rng((recipe.seed, self.step, 13))
-        scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips), rng)
+        recipe, rank = self.recipe, self.together.rank
+        rng = np.random.default_rng((recipe.seed, self.step, 13, rank))
+        scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips, rank), rng)
         encoded = self.encode(scenes, self.step)
         loss = sum(encoded.losses.values())
         shown = {name: float(value.detach()) for name, value in encoded.losses.items()}
+        parts = (VISION,)
         if self.speaking:
             answers = self.answer_loss(encoded.tokens, self._asked(scenes))
             shown['answers'] = float(answers.detach())
             loss = answers + recipe.heads_later * loss
             self.spoken += 1
+            parts = (VISION, LANGUAGE)
         self._set_rates()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(
-            [p for group in self.optimizer.param_groups for p in group['params']], recipe.clip)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.regions += len(encoded.tokens)
+        learning = self.optimizer.parameters(*parts)
         # A machine that slept or was stopped must not use up the time.
-        self.seconds += min(time.monotonic() - began, 10.0)
+        since, self._since = self._since, time.monotonic()
+        self.seconds += self.together.average(learning, min(self._since - since, 10.0))
+        torch.nn.utils.clip_grad_norm_(learning, recipe.clip)
+        self.optimizer.step()
+        self.step += 1
+        self.regions += len(encoded.tokens) * self.together.count
         return shown
 
-    def words_step(self, pool: Pool) -> dict[str, float]:
-        """One update of the language model alone, on scenes encoded before: returns the loss."""
-        began, recipe = time.monotonic(), self.recipe
-        rng = np.random.default_rng((recipe.seed, self.step, 17))
-        if len(self._kept) < 16 or self.step % 3 == 0:
-            scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips), rng)
-            with torch.no_grad():
-                self._kept.append((scenes, self.encode(scenes, None).tokens))
-            self._kept = self._kept[-recipe.words_kept:]
-        scenes, tokens = self._kept[rng.integers(len(self._kept))]
-        loss = self.answer_loss(tokens, self._asked(scenes, recipe.words_pairs))
-        loss.backward()
-        falling = 0.5 * (1 + math.cos(math.pi * min(max(self.alone, 0.0), 1.0)))
-        language = [g for g in self.optimizer.param_groups if g['part'] == 'language']
-        for group in language:
-            group['lr'] = recipe.words_rate * max(falling, recipe.last_rate)
-        torch.nn.utils.clip_grad_norm_([p for g in language for p in g['params']], recipe.clip)
-        # The encoder and the heads have no gradient here, so the optimiser leaves them alone.
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.step += 1
-        self.seconds += min(time.monotonic() - began, 10.0)
-        return {'answers': float(loss.detach())}
-
-    def _asked(self, scenes: list[Scene], pairs: int | None = None) -> list[Sequences]:
+    def _asked(self, scenes: list[Scene]) -> list[Sequences]:
         asked, offset = [], 0
         for scene in scenes:
             asked += self.questioner.about(
-                scene, offset, singles=self.recipe.asked[0], pairs=pairs or self.recipe.pairs,
+                scene, offset, singles=self.recipe.asked[0], pairs=self.recipe.pairs,
                 windows=self.recipe.asked[1])
             offset += len(scene.regions)
         return sequences(asked, self.model.config.mask_num, self.tokenizer)

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Several processes of one thread each train one model: each its own scenes, gradients averaged.
+
+Two threads in one process gain far less at these sizes, and lose everything when another job
+takes one of the cores.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+import torch.distributed as dist
+from torch import nn
+
+#: The first process alone measures and saves; the others wait for it meanwhile.
+PATIENCE = timedelta(minutes=30)
+
+
+@dataclass(frozen=True)
+class Together:
+    """One of `count` processes that train the same weights."""
+
+    rank: int = 0
+    count: int = 1
+
+    @property
+    def first(self) -> bool:
+        """Whether this process measures, saves and shows progress."""
+        return self.rank == 0
+
+    def average(self, parameters: Sequence[nn.Parameter], seconds: float) -> float:
+        """Make every gradient the mean over all processes; returns the mean of `seconds`.
+
+        A parameter without a gradient in this process counts as one with a gradient of zero.
+        """
+        if self.count == 1:
+            return seconds
+        flat = torch.cat([
+            *((p.grad if p.grad is not None else torch.zeros_like(p)).flatten()
+              for p in parameters), torch.tensor([seconds])])
+        dist.all_reduce(flat)
+        flat /= self.count
+        start = 0
+        for p in parameters:
+            p.grad = flat[start:start + p.numel()].view_as(p).clone()
+            start += p.numel()
+        return float(flat[-1])
+
+
+def run_together(count: int, work: Callable[..., None], *arguments: object) -> None:
+    """Call `work(together, *arguments)` in `count` processes; returns when all have ended.
+
+    Raises torch.multiprocessing.ProcessRaisedException with the trace of the first that failed.
+    """
+    if count == 1:
+        work(Together(), *arguments)
+        return
+    with TemporaryDirectory() as folder:
+        torch.multiprocessing.spawn(_one, (count, Path(folder) / 'meet', work, arguments), count)
+
+
+def _one(rank: int, count: int, meeting: Path, work: Callable[..., None],
+         arguments: tuple) -> None:
+    dist.init_process_group('gloo', init_method=f'file://{meeting}', rank=rank, world_size=count,
+                            timeout=PATIENCE)
+    try:
+        work(Together(rank, count), *arguments)
+    finally:
+        dist.destroy_process_group()
