@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from pixelrefer_model.answer import Answer, Question
@@ -19,7 +20,7 @@ from pixelrefer_model.language import Evidence, LanguageModel, compose, task_pro
 from pixelrefer_model.memory import (
     EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
-from pixelrefer_model.prompt import Prompt
+from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
 
 CHECKPOINTS = Path(__file__).parent / 'checkpoints'
@@ -70,6 +71,23 @@ class PerceptionEngine:
             ObjectTracker.from_checkpoint(
                 checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
             RegionEncoder(model, settings.encode), LanguageModel(model), settings)
+
+    def warm_up(self) -> None:
+        """Run every model once on an empty frame and keep nothing of it.
+
+        Libraries choose kernels and reserve memory at their first use; afterwards the first
+        object and the first question take no longer than later ones.
+        """
+        frames = [Frame(np.zeros((240, 320, 3), np.uint8), stamp_ns) for stamp_ns in (0, 1)]
+        mask = np.zeros((240, 320), bool)
+        mask[60:180, 80:240] = True
+        self.tracker.add('it', MaskPrompt(mask), frames[0])
+        self.tracker.step(frames[1])
+        self.tracker.reset()
+        prompt = compose('What is <object:it>?', [
+            Evidence('it', self.encoder.encode(frames[0].image, [mask]), None)])
+        for _ in self.language.generate([prompt], max_new_tokens=2):
+            continue
 
     # --- lockstep: every frame, in order, in the caller's thread
 

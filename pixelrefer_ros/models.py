@@ -11,17 +11,19 @@ from pixelrefer_ros.parameters import Settings
 
 
 def load(settings: Settings) -> Any:
-    """A PerceptionEngine. Raises PixelReferError CHECKPOINT, naming file and reason."""
+    """A PerceptionEngine, warmed up. Raises PixelReferError CHECKPOINT, naming file and reason."""
     import torch
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
     from pixelrefer_model.memory import EveryInterval, KeepLast
-    return PerceptionEngine.from_checkpoints(
+    engine = PerceptionEngine.from_checkpoints(
         settings.tracker_model, settings.refer_model, device=settings.device,
         dtype=getattr(torch, settings.dtype), settings=EngineSettings(
             keyframes=EveryInterval(settings.keyframe_interval),
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
             abstain_below=settings.abstain_below))
+    engine.warm_up()
+    return engine
 
 
 def limit_threads(threads: int) -> None:

@@ -158,3 +158,17 @@ def test_a_checkpoint_that_is_not_there_is_named():
         PerceptionEngine.from_checkpoints(refer='no/such/folder')
     assert refused.value.code == 'CHECKPOINT'
     assert 'no/such/folder' in refused.value.message
+
+
+def test_a_warm_up_runs_every_model_and_leaves_nothing_behind(engine):
+    cold = PerceptionEngine.from_checkpoints(
+        settings=EngineSettings(keyframes=EveryInterval(0.2), keep=KeepLast(8)))
+    engine.warm_up()
+    assert engine.tracker.encoded == 2 and engine.encoder.calls.calls == 1
+    assert engine.tracker.ids == [] and engine.tracker.held() == cold.tracker.held()
+    answers = []
+    for one in (engine, cold):
+        one.track('square', square(0), frame(0))
+        masks = [one.process(frame(index))[0].mask for index in range(1, 3)]
+        answers.append((masks, one.ask('What is <object:square>?', ['square']).text))
+    assert np.array_equal(answers[0][0], answers[1][0]) and answers[0][1] == answers[1][1]
