@@ -3,68 +3,26 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import torch
-from torch import Tensor
 from transformers import Sam2VideoModel
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.prompt import MaskPrompt, Prompt
+from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt
 from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
 from pixelrefer_model.sam2.checkpoint import load_model
-from pixelrefer_model.sam2.network import Decoded, Features, Sam2Network
+from pixelrefer_model.sam2.network import Decoded, Sam2Network
 from pixelrefer_model.sam2.policy import MaskPolicy, MemoryPolicy, StatePolicy
-from pixelrefer_model.sam2.track import Held, StateMachine, Track, TrackState
+from pixelrefer_model.sam2.track import Held, Track, TrackState
+from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
 #: Features of so many processed frames are kept for prompts on a frame just past.
 KEPT_FRAMES = 4
 #: Logits given back to the network as a dense prompt are limited to this.
 _PROMPT_LOGIT = 32.0
-
-
-@dataclass(frozen=True)
-class _Seen:
-    """A processed frame: its number, stamp, size and features."""
-
-    index: int
-    stamp_ns: int
-    height: int
-    width: int
-    features: Features
-
-
-@dataclass
-class _Given:
-    """The points given for an object on one frame, to which a correction adds."""
-
-    index: int
-    points: Tensor | None
-    labels: Tensor | None
-    logits: Tensor | None
-
-
-class _Object:
-    """One object's memory, state and newest track."""
-
-    def __init__(self, object_id: str, bank: MemoryBank, states: StatePolicy) -> None:
-        self.id, self.bank = object_id, bank
-        self.machine = StateMachine(states)
-        self.given: _Given | None = None
-        self.index = -1
-        self.track: Track | None = None
-
-    def tensors(self) -> Iterator[Tensor]:
-        yield from self.bank.tensors()
-        if self.track is not None and self.track.logits is not None:
-            yield self.track.logits
-        if self.given is not None:
-            for tensor in (self.given.points, self.given.labels, self.given.logits):
-                if tensor is not None:
-                    yield tensor
 
 
 class ObjectTracker:
@@ -82,8 +40,8 @@ class ObjectTracker:
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
         self.encoded = 0
-        self._objects: dict[str, _Object] = {}
-        self._kept: deque[_Seen] = deque(maxlen=KEPT_FRAMES)
+        self._objects: dict[str, Tracked] = {}
+        self._kept: deque[Seen] = deque(maxlen=KEPT_FRAMES)
         self._next = 0
 
     @classmethod
@@ -190,20 +148,20 @@ class ObjectTracker:
                   for tensor in tensors}
         return Held(len(tensors), sum(stores.values()))
 
-    def _known(self, object_id: str) -> _Object:
+    def _known(self, object_id: str) -> Tracked:
         if object_id not in self._objects:
             known = ', '.join(self._objects) or 'none'
             raise PixelReferError('UNKNOWN_ID',
                                   f'no object {object_id!r} is tracked; tracked are: {known}')
         return self._objects[object_id]
 
-    def _fresh(self, object_id: str) -> _Object:
+    def _fresh(self, object_id: str) -> Tracked:
         config = self.network.config
         bank = MemoryBank(self.memory, config.num_maskmem - 1,
                           config.max_object_pointers_in_encoder - 1)
-        return _Object(object_id, bank, self.states)
+        return Tracked(object_id, bank, self.states)
 
-    def _frame(self, frame: Frame) -> _Seen:
+    def _frame(self, frame: Frame) -> Seen:
         """The frame's features: kept, or encoded now and kept if it is the newest."""
         for seen in self._kept:
             if seen.stamp_ns == frame.stamp_ns:
@@ -215,13 +173,13 @@ class ObjectTracker:
         later = [seen.index for seen in self._kept if seen.stamp_ns > frame.stamp_ns]
         if later:
             # no longer kept: it stands just before the first later frame that is
-            return _Seen(later[0] - 1, frame.stamp_ns, frame.height, frame.width, features)
-        seen = _Seen(self._next, frame.stamp_ns, frame.height, frame.width, features)
+            return Seen(later[0] - 1, frame.stamp_ns, frame.height, frame.width, features)
+        seen = Seen(self._next, frame.stamp_ns, frame.height, frame.width, features)
         self._next += 1
         self._kept.append(seen)
         return seen
 
-    def _prompt(self, tracked: _Object, prompt: Prompt, seen: _Seen, alone: bool) -> Track:
+    def _prompt(self, tracked: Tracked, prompt: Prompt, seen: Seen, alone: bool) -> Track:
         """Apply a prompt on `seen`, remember it as an anchor, catch up to the newest frame."""
         network, index = self.network, seen.index
         before = tracked.given if tracked.given and tracked.given.index == index else None
@@ -230,7 +188,7 @@ class ObjectTracker:
         if isinstance(prompt, MaskPrompt):
             mask = pixels.to_mask_prompt(prompt.mask, network.size, network.device)
             decoded, full = network.given(seen.features, mask)
-            given = _Given(index, None, None, decoded.logits)
+            given = Given(index, None, None, decoded.logits)
         else:
             decoded, given = self._point_at(tracked, prompt, seen, before, alone)
             full = network.full_size(decoded.logits)
@@ -246,8 +204,8 @@ class ObjectTracker:
             self._follow([tracked], later)
         return tracked.track
 
-    def _point_at(self, tracked: _Object, prompt: Prompt, seen: _Seen, before: _Given | None,
-                  alone: bool) -> tuple[Decoded, _Given]:
+    def _point_at(self, tracked: Tracked, prompt: Prompt, seen: Seen, before: Given | None,
+                  alone: bool) -> tuple[Decoded, Given]:
         network, features = self.network, seen.features
         points, labels = pixels.to_points(prompt, seen.width, seen.height, network.size,
                                           network.device)
@@ -262,9 +220,9 @@ class ObjectTracker:
         found = network.candidates(image, features.fine, points.to(network.dtype), labels, dense)
         decoded = network.choose(found, network.multimask(alone, points.shape[1]),
                                  believe=self.memory.believe_prompt)
-        return decoded, _Given(seen.index, points, labels, None)
+        return decoded, Given(seen.index, points, labels, None)
 
-    def _follow(self, objects: list[_Object], seen: _Seen) -> None:
+    def _follow(self, objects: list[Tracked], seen: Seen) -> None:
         """Decode one frame for several objects as one batch, then remember the good ones."""
         if not objects:
             return
@@ -308,7 +266,7 @@ class ObjectTracker:
             return [slice(row, row + 1) for row in range(count)]
         return [slice(0, count)]
 
-    def _publish(self, tracked: _Object, seen: _Seen, decoded: Decoded,
+    def _publish(self, tracked: Tracked, seen: Seen, decoded: Decoded,
                  judge: Callable[[int], TrackState]) -> None:
         """Make the object's track from its logits; `judge` turns the mask's area into a state."""
         mask = (pixels.to_masks(decoded.logits, seen.height, seen.width)[0] > 0).numpy()
@@ -322,7 +280,7 @@ class ObjectTracker:
             pixels.box_of(mask) if shown else None, area if shown else 0, seen.stamp_ns,
             tracked.machine.last_seen_ns, decoded.logits[0].float().cpu().clone())
 
-    def _exclude(self, seen: _Seen) -> None:
+    def _exclude(self, seen: Seen) -> None:
         """Give pixels that several objects claim to the one with the largest logit."""
         shown = [each for each in self._objects.values() if each.track.mask is not None]
         if len(shown) < 2:
