@@ -62,9 +62,10 @@ def evaluate(seed: int, scenes: int, tracker: Path, refer: Path,
 def _tell_parts(name: str, score: Score) -> None:
     """What the figure `relation` is made of, for people."""
     for kind, words in (('relation', 'left/right'), ('depth', 'in front/behind')):
-        hits = score.hits[f'only_{kind}']
-        if hits:
-            print(f'{name}: {words} {sum(hits) / len(hits):.3f} of {len(hits)}', file=sys.stderr)
+        figure = score.figure(f'only_{kind}')
+        if figure is not None:
+            print(f'{name}: {words} {figure.value:.3f} of {figure.n} '
+                  f'({figure.low:.3f} to {figure.high:.3f})', file=sys.stderr)
 
 
 def main() -> int:

@@ -29,6 +29,20 @@ def test_every_process_gets_the_mean_gradient_and_the_mean_time(tmp_path):
     assert got[0] == got[1] == [[1.5, 3.0], [2.0, 2.0, 2.0], 0.5]
 
 
+def share_in(together: Together, folder: Path) -> None:
+    torch.manual_seed(together.rank)
+    layer = nn.Linear(2, 2)
+    together.share(layer)
+    (folder / f'{together.rank}.json').write_text(json.dumps(layer.weight.tolist()))
+
+
+def test_every_process_starts_with_the_weights_of_the_first(tmp_path):
+    run_together(2, share_in, tmp_path)
+    torch.manual_seed(0)
+    first = nn.Linear(2, 2).weight.tolist()
+    assert [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)] == [first] * 2
+
+
 def fail_in_the_second(together: Together) -> None:
     if not together.first:
         raise ValueError('the second process has no shards')
@@ -44,6 +58,8 @@ def test_one_process_needs_no_other(tmp_path):
     assert json.loads((tmp_path / '0.json').read_text()) == [[1.0, 2.0], [4.0] * 3, 0.0]
 
 
+@pytest.mark.skipif(
+    not hasattr(torch.optim, 'Muon'), reason='training needs PyTorch 2.9 or newer')
 def test_hidden_matrices_go_to_muon_and_every_parameter_to_exactly_one_group():
     sizes = {'model.layers.0.mlp.up_proj.weight': (4, 2), 'model.layers.0.mlp.up_proj.bias': (4,),
              'model.embed_tokens.weight': (9, 2),

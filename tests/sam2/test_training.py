@@ -130,7 +130,22 @@ def test_what_cannot_be_measured_is_none():
     assert set(figures) == set(measure.MEANS) | set(measure.SHARES)
 
 
-def test_a_share_has_the_interval_of_wilson():
-    figure = measure.share_figure(8, 10)
+def test_a_share_of_independent_trials_has_the_interval_of_wilson():
+    clips = [[k < 8] for k in range(10)]
+    figure = measure.share_figure(clips, np.random.default_rng(0))
     assert (figure.value, figure.n) == (0.8, 10)
-    assert (figure.low, figure.high) == pytest.approx((0.4902, 0.9433), abs=1e-3)
+    assert figure.low == pytest.approx(0.4902, abs=1e-3)
+    assert figure.high == pytest.approx(1.0, abs=0.06)
+
+
+def test_answers_about_one_scene_are_not_counted_as_independent():
+    """Ten scenes of which each is all right or all wrong say no more than ten answers do."""
+    alone = measure.share_figure([[k < 5] for k in range(10)], np.random.default_rng(0))
+    alike = measure.share_figure([[k < 5] * 30 for k in range(10)], np.random.default_rng(0))
+    assert alike.n == 300 and alike.value == alone.value
+    assert alike.high - alike.low > 0.4
+
+
+def test_trials_that_all_agree_leave_doubt():
+    figure = measure.share_figure([[True] * 4] * 3, np.random.default_rng(0))
+    assert figure.value == figure.high == 1.0 and figure.low == pytest.approx(0.757, abs=1e-2)

@@ -44,7 +44,7 @@ and nothing else: it is for tests, demos and first steps, not for real images.
 
 `./run python training/evaluate.py --seed {seed} --scenes {scenes}`: scenes from seed {first} on,
 never trained on, with the category-colour pairs that training leaves out. Greedy answers of the
-shipped inference path. Share right, n, 95 % interval (Wilson).
+shipped inference path. Share right, n, 95 % interval (resampling scenes).
 
 | question | true masks | tracked masks |
 |---|---|---|
@@ -57,9 +57,10 @@ box on the first frame that shows it and followed for up to 24 frames; no mask i
 
 `./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}`:
 {processes} processes of one CPU thread each, {steps} steps, {regions} region presentations out of
-{shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} % of the time the
-vision tower and the region encoder learn from auxiliary heads (category, colour, pattern, size,
-place, support, motion; per token and per cell), then everything learns questions and answers too.
+{shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} %
+of the time the vision tower and the region encoder learn from auxiliary heads (category, colour,
+pattern, size, place, support, motion; per token and per cell), then everything learns questions and
+answers too.
 Muon for the matrices of the layers, AdamW for the rest, rate {rate}, cosine, decay {decay};
 batches of {singles} frames and {clips} clips of four in each process; half of the masks are
 spoiled as a tracker would, half of the scenes mirrored.
@@ -92,7 +93,8 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
         run_seed=recipe['seed'], steps=last['step'], regions=f'{last["regions"]:,}',
         shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
         rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
-        clips=recipe['clips'], processes=recipe['processes'], note=f'\n{note}\n' if note else ''), encoding='utf-8')
+        clips=recipe['clips'], processes=recipe['processes'],
+        note=f'\n{note}\n' if note else ''), encoding='utf-8')
     shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
 
 

@@ -15,12 +15,11 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import Evidence, LanguageModel, compose
 from pixelrefer_model.language.generate import collect
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
-from pixelrefer_model.prompt import Box
-from pixelrefer_model.sam2 import ObjectTracker
+from pixelrefer_model.sam2 import ObjectTracker, TrackState
 from training.refer.answers import right
 from training.refer.facts import LEAST_AREA, Fact, facts_of, visible, with_motion
 from training.refer.questions import Asker, Item, shuffled_pairs
-from training.tracker.measure import Figure, share_figure
+from training.tracker.measure import Figure, make_prompt, share_figure
 from training.world import ScenePlan, World
 
 #: Frames of a scene at 10 Hz; questions about now are asked on the last, those about a window on
@@ -39,11 +38,13 @@ NAMES = ('category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 
 class HeldOutScene:
     """A rendered test scene with its questions.
 
-    images, segs: by number of the frame, uint8 [H, W, 3] and uint8 [H, W], i + 1 for object i.
+    number: of the scene in its seed. images, segs: by number of the frame, uint8 [H, W, 3] and
+    uint8 [H, W], i + 1 for object i.
     facts: of every object on the last frame. now, window: questions about the last frame, and
     about the stamped frames.
     """
 
+    number: int
     images: dict[int, np.ndarray]
     segs: dict[int, np.ndarray]
     facts: list[Fact]
@@ -53,14 +54,25 @@ class HeldOutScene:
 
 @dataclass
 class Score:
-    """Questions asked and answered rightly, by figure; and every answer, for a gallery."""
+    """Whether each question was answered rightly, by figure and scene; and every answer, for a
+    gallery."""
 
-    hits: dict[str, list[bool]] = field(default_factory=lambda: defaultdict(list))
+    hits: dict[str, list[list[bool]]] = field(default_factory=lambda: defaultdict(list))
     answers: list[tuple[Item, str, float, bool]] = field(default_factory=list)
 
+    def figure(self, name: str) -> Figure | None:
+        """A figure with its 95 % interval, None where nothing was asked."""
+        return share_figure(self.hits[name], np.random.default_rng(0))
+
     def figures(self) -> dict[str, Figure | None]:
-        """The named figures with Wilson's 95 % interval, None where nothing was asked."""
-        return {name: share_figure(sum(self.hits[name]), len(self.hits[name])) for name in NAMES}
+        """The named figures."""
+        return {name: self.figure(name) for name in NAMES}
+
+    def count(self, name: str, scene: int, good: bool) -> None:
+        """One more answer about the scene of this number."""
+        by_scene = self.hits[name]
+        by_scene.extend([] for _ in range(scene + 1 - len(by_scene)))
+        by_scene[scene].append(good)
 
 
 def held_out_scenes(world: World, seed: int, scenes: int, *,
@@ -82,7 +94,7 @@ def held_out_scenes(world: World, seed: int, scenes: int, *,
         segs = {k: shot.seg for k, shot in shots.items()}
         facts = facts_of(plan, _time(STAMPED[-1]), segs[STAMPED[-1]])
         window = list(_window_items(asker, plan, segs, facts)) if moving else []
-        yield HeldOutScene({k: shot.rgb for k, shot in shots.items()}, segs, facts,
+        yield HeldOutScene(index, {k: shot.rgb for k, shot in shots.items()}, segs, facts,
                         list(_items(asker, rng, facts)), window)
 
 
@@ -134,11 +146,10 @@ def true_masks(scene: HeldOutScene) -> dict[int, dict[int, np.ndarray]]:
 
 
 def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict[int, np.ndarray]]:
-    """The same as the tracker gives it, after a box prompt on the first frame that shows the
-    object, followed through every frame."""
+    """The same as the tracker gives it, after a box drawn by hand on the first frame that shows
+    the object, followed through every frame. Only clear sight counts, as on a robot."""
     tracker.reset()
-    for held in list(tracker.ids):
-        tracker.remove(held)
+    rng = np.random.default_rng(scene.number)
     found: dict[int, dict[int, np.ndarray]] = {f: {} for f in STAMPED}
     for number, image in scene.images.items():
         seg, frame = scene.segs[number], Frame(image, stamp_ns=round((1 + number / RATE_HZ) * 1e9))
@@ -146,13 +157,10 @@ def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict
         for i in range(len(scene.facts)):
             mask = seg == i + 1
             if str(i) not in tracker.ids and mask.sum() >= LEAST_AREA:
-                rows, columns = np.nonzero(mask)
-                box = Box(float(columns.min()), float(rows.min()), float(columns.max() + 1),
-                          float(rows.max() + 1))
-                tracks = [*tracks, tracker.add(str(i), box, frame)]
+                tracks = [*tracks, tracker.add(str(i), make_prompt('box', mask, rng), frame)]
         if number in found:
             found[number] = {int(track.object_id): track.mask for track in tracks
-                             if track.mask is not None and track.mask.any()}
+                             if track.state is TrackState.TRACKED and track.mask.any()}
     return found
 
 
@@ -197,15 +205,16 @@ def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], T
 def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
     good = right(item.kind, text, item.answer)
     score.answers.append((item, text, confidence, good))
-    name = {'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)
-    score.hits[name].append(good)
+    names = [{'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)]
     if item.kind in ('relation', 'depth'):
-        score.hits[f'only_{item.kind}'].append(good)
+        names.append(f'only_{item.kind}')
     if item.kind == 'motion' and item.answer.startswith('Still'):
-        score.hits['motion_still'].append(good)
+        names.append('motion_still')
     small = scene.facts[item.objects[0]].area < SMALL_AREA
     if small and item.kind in ('category', 'colour'):
-        score.hits[f'small_{item.kind}'].append(good)
+        names.append(f'small_{item.kind}')
+    for name in names:
+        score.count(name, scene.number, good)
 
 
 def measure_refer(model: PixelReferLite, scenes: Iterable[HeldOutScene],

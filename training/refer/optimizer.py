@@ -19,11 +19,14 @@ _HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
 class Optimizer:
     """Both optimisers as one; every group says in `part` whether it is VISION or LANGUAGE.
 
-    named: all parameters. Weight decay is for matrices only.
+    named: all parameters. Weight decay is for matrices only. Raises RuntimeError where PyTorch is
+    older than 2.9, the first with Muon; running the models needs no such PyTorch.
     """
 
     def __init__(self, named: Iterable[tuple[str, nn.Parameter]], rate: float,
                  decay: float) -> None:
+        if not hasattr(torch.optim, 'Muon'):
+            raise RuntimeError(f'training needs PyTorch 2.9 or newer, this is {torch.__version__}')
         sorted_out: dict[tuple[str, str], list[nn.Parameter]] = {}
         for name, parameter in named:
             part = LANGUAGE if name.startswith(_LANGUAGE_NAMES) else VISION

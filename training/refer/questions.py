@@ -2,14 +2,15 @@
 """Questions with their answers, made from what is true of the objects in a frame or a window."""
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 from typing import Literal
 
+from pixelrefer_model.language.tasks import choice_prompt
 from training.refer import answers
 from training.refer.facts import AIR, CATEGORIES, COLOURS, PATTERNS, SIZES, Fact, relation
-from training.refer.wording import CHOICE, PREFIXES, PUBLISHED, wordings
+from training.refer.wording import PREFIXES, PUBLISHED, wordings
 from training.world import Contract
 
 #: Asked about one object in one frame, about one object over a window, about two, about several.
@@ -49,6 +50,15 @@ class Balance:
             return False
         count[answer] += 1
         return True
+
+    def state(self) -> dict[str, dict[str, int]]:
+        """What was given so far, as plain values."""
+        return {kind: dict(count) for kind, count in self.counts.items()}
+
+    def load_state(self, state: dict[str, dict[str, int]]) -> None:
+        """Go on with what `state` gave."""
+        self.counts.clear()
+        self.counts.update({kind: Counter(count) for kind, count in state.items()})
 
 
 class Asker:
@@ -117,12 +127,12 @@ class Asker:
         true = getattr(facts[i], kind)
         others = self.rng.sample([w for w in vocabulary if w != true], min(3, len(vocabulary) - 1))
         options = self.rng.sample([true, *others], len(others) + 1)
-        listed = ' '.join(f'({letter}) {word}' for letter, word in zip(answers.LETTERS, options))
+        listed = [f'({letter}) {word}' for letter, word in zip(answers.LETTERS, options)]
         open_ones = [w for w in wordings(kind, 'train')
                      if w.startswith(('What', 'Which')) and '.' not in w]
         question = self._named(self.rng.choice(open_ones))
-        text = CHOICE.format(q=question, options=listed)
-        return Item('choice', text, (i,), f'({answers.LETTERS[options.index(true)]})')
+        right = answers.LETTERS[options.index(true)]
+        return Item('choice', choice_prompt(question, listed), (i,), f'({right})')
 
     # --- two objects
 
@@ -184,8 +194,3 @@ def shuffled_pairs(count: int, rng: Random) -> list[tuple[int, int]]:
     pairs = [(i, j) for i in range(count) for j in range(count) if i != j]
     rng.shuffle(pairs)
     return pairs
-
-
-def first_of(make: Callable[..., Item | None], among: Sequence[tuple]) -> Item | None:
-    """The first question that `make` gives for the arguments in `among`, or None."""
-    return next((item for args in among if (item := make(*args)) is not None), None)

@@ -31,6 +31,13 @@ class Together:
         """Whether this process measures, saves and shows progress."""
         return self.rank == 0
 
+    def share(self, *modules: nn.Module) -> None:
+        """Give every process the weights of the first."""
+        if self.count > 1:
+            for module in modules:
+                for tensor in module.state_dict().values():
+                    dist.broadcast(tensor, 0)
+
     def average(self, parameters: Sequence[nn.Parameter], seconds: float) -> float:
         """Make every gradient the mean over all processes; returns the mean of `seconds`.
 

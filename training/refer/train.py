@@ -3,8 +3,8 @@
 `./run python training/refer/train.py --out DIR --minutes M --seed S`.
 
 DIR gets the rendered scenes, the state (a later start with the same DIR goes on), log.jsonl,
-curve.png and, in DIR/checkpoint, the checkpoint. Two processes of one thread train while another
-renders; how well it does is in the model card.
+curve.png and, in DIR/checkpoint, the checkpoint and at the end its model card. Two processes of one
+thread train while another renders.
 """
 
 import argparse
@@ -19,8 +19,11 @@ if __package__ in (None, ''):
 import torch
 from tqdm import tqdm
 
+from pixelrefer_model.engine import checkpoint_folder
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite
+from training.evaluate import PARTS, evaluate
+from training.refer.card import write_card
 from training.refer.curve import draw_curve
 from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import low_precision_products
@@ -35,6 +38,8 @@ from training.world import Contract
 #: Seconds of training between two points of the curve, and between two saved states.
 CURVE_EVERY, SAVE_EVERY = 480.0, 240.0
 REFRESH_STEPS = 25
+#: Seed and number of the test scenes of the model card, as evaluate.py takes them.
+CARD = 1, 60
 
 
 def run(together: Together, arguments: argparse.Namespace) -> None:
@@ -42,30 +47,26 @@ def run(together: Together, arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     out: Path = arguments.out
-    shards = arguments.shards_dir or out / 'shards'
-    for folder in (out, shards):
-        folder.mkdir(parents=True, exist_ok=True)
     recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed)
     contract, tokenizer = Contract.load(), train_tokenizer()
-    with Rendering(shards, arguments.shards, arguments.seed,
-                   start=together.first and not arguments.no_render) as rendering:
-        held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
-            if together.first else []
-        rendering.wait()
-        pool = Pool(shards, arguments.shards, arguments.seed)
-        trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract,
-                          together)
-        state = out / 'state.pt'
-        if state.exists():
-            trainer.load_state(torch.load(state, weights_only=True))
-            print(f'goes on at step {trainer.step}, {trainer.seconds:.0f} s', file=sys.stderr)
-        if arguments.products == 'bf16':
-            low_precision_products(trainer.model)
-        if together.first:
-            (out / 'recipe.json').write_text(json.dumps(
-                {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products,
-                 'processes': together.count}, indent=2) + '\n')
-        _loop(trainer, pool, trainer.scenes(held_out, None), out)
+    held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
+        if together.first else []
+    pool = Pool(arguments.shards_dir, arguments.shards, arguments.seed)
+    trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract,
+                      together)
+    state = out / 'state.pt'
+    if state.exists():
+        trainer.load_state(torch.load(state, weights_only=True))
+        print(f'goes on at step {trainer.step}, {trainer.seconds:.0f} s', file=sys.stderr)
+    # The first weights depend on the shards that were there, which may differ by process.
+    together.share(trainer.model, trainer.heads)
+    if arguments.products == 'bf16':
+        low_precision_products(trainer.model)
+    if together.first:
+        (out / 'recipe.json').write_text(json.dumps(
+            {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products,
+             'processes': together.count}, indent=2) + '\n')
+    _loop(trainer, pool, trainer.scenes(held_out, None), out)
 
 
 def _first_model(tokenizer: Tokenizer, pool: Pool, contract: Contract) -> PixelReferLite:
@@ -138,7 +139,18 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.minutes <= 0 or arguments.shards < 1 or arguments.processes < 1:
         parser.error('--minutes must be over 0, --shards and --processes at least 1')
-    run_together(arguments.processes, run, arguments)
+    arguments.shards_dir = arguments.shards_dir or arguments.out / 'shards'
+    for folder in (arguments.out, arguments.shards_dir):
+        folder.mkdir(parents=True, exist_ok=True)
+    with Rendering(arguments.shards_dir, arguments.shards, arguments.seed,
+                   start=not arguments.no_render) as rendering:
+        rendering.wait()
+        run_together(arguments.processes, run, arguments)
+    checkpoint, (seed, scenes) = arguments.out / 'checkpoint', CARD
+    figures = evaluate(seed, scenes, checkpoint_folder('tiny', 'tracker'), checkpoint, PARTS[1:])
+    write_card(arguments.out, {part: {name: figure and asdict(figure)
+                                      for name, figure in named.items()}
+                               for part, named in figures.items()}, checkpoint, seed, scenes)
 
 
 if __name__ == '__main__':

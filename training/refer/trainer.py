@@ -71,13 +71,13 @@ class Trainer:
         self.heads = Heads(model.config)
         self.policy = EncodePolicy.robot()
         self.together = together
-        rng = Random(recipe.seed * 100 + together.rank)
+        rng = Random(recipe.seed)
         self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
         self.optimizer = Optimizer([*model.named_parameters(), *self.heads.named_parameters()],
                                    recipe.rate, recipe.decay)
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
-        self._since = time.monotonic()
+        self._since: float | None = None
 
     @property
     def progress(self) -> float:
@@ -128,7 +128,7 @@ class Trainer:
 
     def train_step(self, pool: Pool) -> dict[str, float]:
         """One update; returns the losses."""
-        recipe, rank = self.recipe, self.together.rank
+        began, recipe, rank = time.monotonic(), self.recipe, self.together.rank
         rng = np.random.default_rng((recipe.seed, self.step, 13, rank))
         scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips, rank), rng)
         encoded = self.encode(scenes, self.step)
@@ -136,6 +136,7 @@ class Trainer:
         shown = {name: float(value.detach()) for name, value in encoded.losses.items()}
         parts = (VISION,)
         if self.speaking:
+            self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
             answers = self.answer_loss(encoded.tokens, self._asked(scenes))
             shown['answers'] = float(answers.detach())
             loss = answers + recipe.heads_later * loss
@@ -145,7 +146,7 @@ class Trainer:
         loss.backward()
         learning = self.optimizer.parameters(*parts)
         # A machine that slept or was stopped must not use up the time.
-        since, self._since = self._since, time.monotonic()
+        since, self._since = self._since or began, time.monotonic()
         self.seconds += self.together.average(learning, min(self._since - since, 10.0))
         torch.nn.utils.clip_grad_norm_(learning, recipe.clip)
         self.optimizer.step()
@@ -211,7 +212,8 @@ class Trainer:
         """Everything that a later process needs to go on; plain values and tensors."""
         return {'model': self.model.state_dict(), 'heads': self.heads.state_dict(),
                 'optimizer': self.optimizer.state_dict(), 'step': self.step,
-                'seconds': self.seconds, 'spoken': self.spoken, 'regions': self.regions}
+                'seconds': self.seconds, 'spoken': self.spoken, 'regions': self.regions,
+                'balance': self.questioner.asker.balance.state()}
 
     def load_state(self, state: dict) -> None:
         """Go on where `state` was taken."""
@@ -220,3 +222,4 @@ class Trainer:
         self.optimizer.load_state_dict(state['optimizer'])
         self.step, self.seconds = state['step'], state['seconds']
         self.spoken, self.regions = state['spoken'], state['regions']
+        self.questioner.asker.balance.load_state(state['balance'])

@@ -151,8 +151,6 @@ PREFIXES = {
         'There are two objects in the image: {a} and {b}. '),
 }
 
-CHOICE = "{q} {options}. Answer with the option's letter from the given choices directly."
-
 
 def wordings(kind: str, part: Literal['train', 'test', 'all'] = 'all') -> tuple[str, ...]:
     """The wordings of a kind: those trained on, those never trained on, or all.

@@ -88,7 +88,7 @@ prompts. The budget is time, so another machine takes another number of steps.
 {scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, up to three objects per
 scene that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
 object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals:
-bootstrap over scenes for means, Wilson's for shares.
+by resampling scenes.
 `./run python training/tracker/measure.py --seed {seed} --scenes {scenes}`
 
 {table(figures)}
