@@ -266,8 +266,12 @@ ready() { right_python && [ -x "$venv/bin/python" ] && is_done python && is_done
 set_up() {
   mkdir -p "$state"
   exec 9>"$state/lock"
-  flock 9   # of two first starts at once the second waits, then finds all done
-  ! ready || return 0
+  # Of two first starts at once the second waits, then finds all done.
+  flock -n 9 || { say 'another start is setting up; waiting for it'; flock 9; }
+  if ready; then
+    exec 9>&-   # or the command, which inherits it, would keep a third start waiting
+    return
+  fi
   say "setting up in $venv; the log is $log"
   : >"$log"
   choose_python
