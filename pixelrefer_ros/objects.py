@@ -23,7 +23,8 @@ _ID = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
 @dataclass(frozen=True)
 class Sight:
     """What the tracker said of an object last. state: as in TrackedObject. box: x, y, width,
-    height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds."""
+    height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds, last_seen_ns 0
+    while the object was not seen in this epoch."""
 
     state: int
     score: float = 0.0
@@ -33,9 +34,9 @@ class Sight:
     stamp_ns: int = 0
     last_seen_ns: int = 0
 
-    def lost(self) -> 'Sight':
-        """The same object, not to be seen any more."""
-        return Sight(TrackedObject.LOST, stamp_ns=self.stamp_ns, last_seen_ns=self.last_seen_ns)
+
+#: Of every object when an epoch begins: stamps of the one before mean nothing in it.
+NOT_SEEN = Sight(TrackedObject.LOST)
 
 
 @dataclass(frozen=True)
@@ -194,7 +195,7 @@ class ObjectTable:
             self._frame = (0, '')
             ids = list(self._entries)
             self._entries = {
-                object_id: replace(entry, sight=entry.sight.lost())
+                object_id: replace(entry, sight=NOT_SEEN)
                 for object_id, entry in self._entries.items()} if keep else {}
             self._used = {entry.index for entry in self._entries.values()}
             self._last_index = max(self._used, default=0)

@@ -31,8 +31,9 @@ class Track:
     mask: bool [H, W] in frame pixels, None when OCCLUDED or LOST. score: 0..1, the probability that
     the object is in view times the predicted IoU of its mask. box: half-open (x, y, width, height)
     in pixels, None without a mask; area in pixels, 0 without. stamp_ns: of the frame; last_seen_ns:
-    of the last frame in which it was in view. logits: float [4h, 4w] mask logits as the network
-    gave them, of every frame.
+    of the last frame in which it was in view, 0 while there was none since its time began (with
+    its first prompt, or when it was lost by a jump). logits: float [4h, 4w] mask logits as the
+    network gave them, of every frame.
     """
 
     object_id: str
@@ -61,6 +62,8 @@ class StateMachine:
         self.policy = policy
         self.state = TrackState.TRACKED
         self.last_seen_ns = 0
+        #: From when the time until LOST counts.
+        self._gone_ns = 0
         self._good_area = 0
         self._back = 0
 
@@ -71,7 +74,7 @@ class StateMachine:
             self._seen(TrackState.TRACKED, area, stamp_ns)
         else:
             self.state = TrackState.OCCLUDED
-            self.last_seen_ns = self.last_seen_ns or stamp_ns
+            self._gone_ns = self.last_seen_ns or stamp_ns
         return self.state
 
     def update(self, score: float, iou: float, area: int, stamp_ns: int) -> TrackState:
@@ -94,15 +97,15 @@ class StateMachine:
                 self._back = 0
                 self._seen(TrackState.TRACKED, area, stamp_ns)
         if self.state is TrackState.OCCLUDED and \
-                stamp_ns - self.last_seen_ns > policy.lost_after_s * 1e9:
+                stamp_ns - self._gone_ns > policy.lost_after_s * 1e9:
             self.state = TrackState.LOST
         return self.state
 
-    def lose(self, stamp_ns: int) -> None:
-        """Time jumped: the object is LOST until it is surely back."""
-        self.state, self._back, self.last_seen_ns = TrackState.LOST, 0, stamp_ns
+    def lose(self) -> None:
+        """Time jumped: the object is LOST, not seen in the new time, until it is surely back."""
+        self.state, self._back, self.last_seen_ns = TrackState.LOST, 0, 0
 
     def _seen(self, state: TrackState, area: int, stamp_ns: int) -> None:
-        self.state, self.last_seen_ns = state, stamp_ns
+        self.state, self.last_seen_ns, self._gone_ns = state, stamp_ns, stamp_ns
         if state is TrackState.TRACKED:
             self._good_area = area

@@ -83,8 +83,8 @@ class ObjectTracker:
     def correct(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
         """Refine an object on `frame`, with all that is remembered of it until then.
 
-        Points on the frame of the last prompt add to that prompt. Raises PixelReferError
-        UNKNOWN_ID, or what `prompt.check` raises.
+        Points on the frame of the last prompt add to that prompt, up to MOST_POINTS. Raises
+        PixelReferError UNKNOWN_ID, BAD_POINTS when they are more, or what `prompt.check` raises.
         """
         tracked = self._known(object_id)
         prompt.check(frame.width, frame.height)
@@ -113,13 +113,13 @@ class ObjectTracker:
 
     def lose(self, stamp_ns: int) -> list[Track]:
         """Time jumped to `stamp_ns`: kept frames are forgotten, every object keeps its id and its
-        memory and is LOST until it is surely back."""
+        memory and is LOST, not seen in the new time, until it is surely back."""
         self._kept.clear()
         for tracked in self._objects.values():
-            tracked.machine.lose(stamp_ns)
+            tracked.machine.lose()
             tracked.given = None
             tracked.track = Track(tracked.id, TrackState.LOST, None, 0.0, None, 0, stamp_ns,
-                                  stamp_ns)
+                                  tracked.machine.last_seen_ns)
         return [tracked.track for tracked in self._objects.values()]
 
     @torch.inference_mode()
@@ -211,6 +211,12 @@ class ObjectTracker:
                                           network.device)
         dense = None
         if before is not None and before.points is not None and not (labels == 2).any():
+            given = before.points.shape[1]
+            if given + points.shape[1] > MOST_POINTS:
+                raise PixelReferError(
+                    'BAD_POINTS', f'{tracked.id!r} has {given} points on the frame of '
+                    f'{seen.stamp_ns} ns and {points.shape[1]} more were given; {MOST_POINTS} on '
+                    'one frame are allowed, and a replacement begins anew')
             points = torch.cat([before.points, points], dim=1)
             labels = torch.cat([before.labels, labels], dim=1)
         elif before is not None and before.logits is not None and not (labels == 2).any():

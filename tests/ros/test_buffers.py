@@ -101,6 +101,14 @@ def test_an_index_is_given_out_once_in_an_epoch_and_kept_over_its_end():
     assert len({e.index for e in table.entries()}) == 3
 
 
+def test_an_object_was_not_seen_in_an_epoch_that_just_began():
+    table = ObjectTable()
+    table.put('a', Sight(TrackedObject.TRACKED, stamp_ns=7, last_seen_ns=7), 0)
+    table.begin_epoch()
+    sight = table.get('a').sight
+    assert (sight.state, sight.stamp_ns, sight.last_seen_ns) == (TrackedObject.LOST, 0, 0)
+
+
 def test_when_every_index_is_given_out_no_object_is_added_until_a_new_epoch():
     table = ObjectTable()
     for _ in range(LARGEST_INDEX):

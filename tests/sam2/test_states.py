@@ -61,8 +61,21 @@ def test_a_mask_of_an_implausible_size_or_quality_is_not_the_object_coming_back(
 
 def test_a_lost_object_comes_back_the_same_way():
     made = machine()
-    made.lose(0)
+    made.lose()
     assert run(made, GOOD, GOOD)[-1] is TrackState.TRACKED
+    assert made.last_seen_ns == 2 * STEP
+
+
+def test_an_object_that_was_not_seen_since_its_time_began_has_no_stamp_of_it():
+    lost, pointed_at_nothing = machine(), StateMachine(POLICY)
+    run(lost, GOOD)
+    lost.lose()
+    assert lost.last_seen_ns == 0
+    assert run(lost, GONE, start=900) == [TrackState.LOST] and lost.last_seen_ns == 0
+    assert pointed_at_nothing.prompted(0, 900 * STEP) is TrackState.OCCLUDED
+    # Not LOST yet: it is the prompt from which the time of being gone counts.
+    assert run(pointed_at_nothing, GONE, start=901) == [TrackState.OCCLUDED]
+    assert pointed_at_nothing.last_seen_ns == 0
 
 
 def test_a_prompt_brings_an_object_back_at_once():

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.prompt import Box, Click, MaskPrompt, Scribble
+from pixelrefer_model.prompt import MOST_POINTS, Box, Click, MaskPrompt, Scribble
 from pixelrefer_model.sam2 import MaskPolicy, MemoryPolicy, ObjectTracker, TrackState
 from pixelrefer_model.sam2.tracker import KEPT_FRAMES
 from tests.sam2.conftest import HEIGHT, WIDTH, disc_mask, frame, say
@@ -114,6 +114,22 @@ def test_points_on_the_frame_of_the_prompt_add_to_it(narrow):
     track = bit_by_bit.correct('a', Click(np.array([[5.0, 5]]), np.array([0])), frame(0))
     expected = at_once.add('a', Click(np.array([[40.0, 50], [5, 5]]), np.array([1, 0])), frame(0))
     assert same(track, expected)
+
+
+def test_points_on_one_frame_are_bounded_and_one_too_many_changes_nothing(narrow):
+    many = Click(np.tile([[40.0, 50.0]], (MOST_POINTS // 2, 1)), np.ones(MOST_POINTS // 2, int))
+    disturbed, calm = ObjectTracker(narrow), ObjectTracker(narrow)
+    for each in (disturbed, calm):
+        each.add('a', many, frame(0))
+        each.correct('a', many, frame(0))
+    held = disturbed.held()
+    with pytest.raises(PixelReferError) as raised:
+        disturbed.correct('a', Click.at(40, 50), frame(0))
+    assert raised.value.code == 'BAD_POINTS'
+    assert f'{MOST_POINTS} on one frame are allowed' in raised.value.message
+    assert disturbed.held() == held
+    assert same(disturbed.step(frame(1))[0], calm.step(frame(1))[0])
+    disturbed.correct('a', Click.at(40, 50), frame(1))
 
 
 def test_a_replaced_object_remembers_nothing_of_what_it_was(narrow):
@@ -227,4 +243,6 @@ def test_a_lost_stream_keeps_ids_and_starts_with_new_stamps(tracker):
     tracker.step(frame(10))
     lost, = tracker.lose(stamp_ns=5)
     assert lost.state is TrackState.LOST and lost.mask is None and tracker.ids == ['a']
-    assert tracker.step(frame(0))[0].object_id == 'a'
+    assert lost.stamp_ns == 5 and lost.last_seen_ns == 0
+    first, = tracker.step(frame(0))
+    assert first.object_id == 'a' and first.last_seen_ns == 0
