@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """One package for colcon and for pip: what its metadata files say agrees."""
 
+import ast
 import os
 import re
 import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -42,6 +44,31 @@ def test_every_dependency_of_package_xml_comes_from_apt():
     """A key that pip serves cannot be released, and the messages must not ask for PyTorch."""
     keys = {element.text for element in PACKAGE if element.tag.endswith('depend')}
     assert keys <= APT_KEYS
+
+
+#: What apt calls the libraries that are imported; all others come by the pip line of the guide.
+APT_LIBRARIES = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'PIL': 'python3-pil'}
+
+
+def imported(folder: str) -> set[str]:
+    """Top-level packages that a folder's files import, the standard library's left out."""
+    found = set()
+    for path in (ROOT / folder).rglob('*.py'):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split('.')[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.split('.')[0])
+    return found - sys.stdlib_module_names - {'pixelrefer_model', 'pixelrefer_ros', 'pixelrefer'}
+
+
+def test_a_robot_that_follows_the_guide_has_every_library_that_is_imported():
+    keys = {element.text for element in PACKAGE if element.tag.endswith('depend')}
+    guide = (ROOT / 'docs' / 'install.md').read_text()
+    line = re.search(r'venv/bin/pip install .*?\n\n?(?=    source)', guide, re.DOTALL).group(0)
+    for library in imported('pixelrefer_ros') | imported('pixelrefer_model'):
+        assert APT_LIBRARIES.get(library, library) in keys or re.search(rf'\b{library}\b', line), \
+            library
 
 
 def test_cmake_and_package_xml_name_the_same_interfaces_of_others():
