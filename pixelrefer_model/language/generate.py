@@ -80,22 +80,23 @@ class LanguageModel:
                  generation: dict | None = None) -> None:
         """tokenizer, generation (of generation_config.json): the checkpoint's where not given.
 
-        Raises PixelReferError CHECKPOINT if there is no tokenizer or it has more tokens than the
-        model.
+        Raises PixelReferError CHECKPOINT, naming the model's folder, if there is no tokenizer or
+        it has more tokens than the model or another `<REGION>`.
         """
         self.model = model
         tokenizer = tokenizer or model.tokenizer
+        where = model.folder or 'a model of no folder'
         if tokenizer is None:
-            raise PixelReferError('CHECKPOINT', 'the checkpoint has no tokenizer.json or '
+            raise PixelReferError('CHECKPOINT', f'{where}: there is no tokenizer.json, nor '
                                                 'vocab.json with merges.txt')
         if len(tokenizer) > model.config.language.vocab_size:
             raise PixelReferError(
-                'CHECKPOINT', f'the tokenizer has {len(tokenizer)} tokens, the model '
+                'CHECKPOINT', f'{where}: the tokenizer has {len(tokenizer)} tokens, the model only '
                 f'{model.config.language.vocab_size}')
         if tokenizer.region_id != model.config.region_token_index:
             raise PixelReferError(
-                'CHECKPOINT', f'<REGION> is token {tokenizer.region_id} of the tokenizer and '
-                f'{model.config.region_token_index} of the model')
+                'CHECKPOINT', f'{where}: <REGION> is token {tokenizer.region_id} of the tokenizer '
+                f'and {model.config.region_token_index} of the model')
         self.tokenizer = tokenizer
         generation = model.generation if generation is None else generation
         ends = generation.get('eos_token_id')

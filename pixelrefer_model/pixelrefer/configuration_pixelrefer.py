@@ -130,7 +130,7 @@ class PixelReferConfig:
             return cls.from_dict(values)
         except PixelReferError as error:
             raise PixelReferError('CHECKPOINT', f'{file}: {error.message}') from None
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise PixelReferError('CHECKPOINT', f'{file}: {error}') from None
 
     def to_dict(self) -> dict[str, Any]:
@@ -181,10 +181,10 @@ class PixelReferConfig:
                                                 'num_key_value_heads')
         for name in ('mask_num', 'mm_max_length', 'global_image_size', 'local_image_size',
                      'context_patches', 'shrink_patches', 'crop_patches'):
-            least = 0 if name == 'context_patches' else 1
-            if getattr(self, name) < least:
-                raise PixelReferError('CHECKPOINT', f'{name} is {getattr(self, name)}; at least '
-                                                    f'{least} is needed')
+            least, value = 0 if name == 'context_patches' else 1, getattr(self, name)
+            if not isinstance(value, int) or value < least:
+                raise PixelReferError('CHECKPOINT', f'{name} is {value!r}; a whole number of at '
+                                                    f'least {least} is needed')
 
 
 def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,21 +41,32 @@ def load_checkpoint(folder: str | Path, *, device: str | torch.device = 'cpu',
     try:
         config = config.with_sizes_of({n: tuple(t.shape) for n, t in tensors.items()})
     except PixelReferError as error:
-        raise PixelReferError('CHECKPOINT', f'{folder}: {error.message}') from None
+        raise PixelReferError(
+            'CHECKPOINT', f'{folder / "config.json"}: {error.message}') from None
     tokenizer = Tokenizer.from_folder(folder) if Tokenizer.is_in(folder) else None
     if tokenizer is not None:
         config = replace(config, region_token_index=tokenizer.region_id)
-    with torch.device('meta'):
-        model = PixelReferLite(config)
+    model, rotary = _build(config, folder / 'config.json')
     _check(folder, model, tensors)
     if config.language.tie_word_embeddings:
         tensors['lm_head.weight'] = tensors['model.embed_tokens.weight']
     model.load_state_dict(tensors, strict=True, assign=True)
     model.tie()
-    # Its frequencies are not part of the state dict and were made without memory.
-    model.model.rotary_emb = Qwen2RotaryEmbedding(model.model.config).to(device)
-    model.tokenizer, model.generation = tokenizer, _generation(folder)
+    model.model.rotary_emb = rotary.to(device)
+    model.tokenizer, model.generation, model.folder = tokenizer, _generation(folder), folder
     return model.eval()
+
+
+def _build(config: PixelReferConfig, file: Path) -> tuple[PixelReferLite, Qwen2RotaryEmbedding]:
+    """The model without memory, and its rotary embedding with: its frequencies are in no state
+    dict. Raises PixelReferError CHECKPOINT naming `file` where a setting cannot be built."""
+    try:
+        with torch.device('meta'):
+            model = PixelReferLite(config)
+        return model, Qwen2RotaryEmbedding(model.model.config)
+    except Exception as error:  # transformers raises its own plain ones besides KeyError and others
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())
+        raise PixelReferError('CHECKPOINT', f'{file}: no model can be built: {reason}') from error
 
 
 def weight_files(folder: Path) -> list[Path]:
@@ -137,6 +148,9 @@ def _generation(folder: Path) -> dict:
     try:
         values = json.loads(file.read_text(encoding='utf-8'))
         float(values.get('repetition_penalty') or 1)
+        ends = values.get('eos_token_id')
+        if not all(isinstance(i, int | None) for i in (ends if isinstance(ends, list) else [ends])):
+            raise ValueError(f'eos_token_id is {ends!r}; an id or a list of ids is needed')
     except (OSError, ValueError, TypeError, AttributeError) as error:
         raise PixelReferError('CHECKPOINT', f'{file}: not readable: {error}') from None
     return values

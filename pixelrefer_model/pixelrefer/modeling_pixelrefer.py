@@ -33,7 +33,9 @@ class PixelReferLite(nn.Module):
         self.lm_head = nn.Linear(config.language.hidden_size, config.language.vocab_size,
                                  bias=False)
         self.tie()
-        #: What a checkpoint folder holds beside the weights; None and empty in a new model.
+        #: The checkpoint's folder and what it holds beside the weights; None and empty in a new
+        #: model.
+        self.folder: Path | None = None
         self.tokenizer: Tokenizer | None = None
         self.generation: dict = {}
 

@@ -82,6 +82,30 @@ def test_a_config_that_is_no_json_or_of_another_model_is_named(folder):
     assert 'config.json' in refusal(folder)
 
 
+@pytest.mark.parametrize('values, reason', [
+    ({'hidden_act': 'nope'}, 'nope'),
+    ({'rope_scaling': {'rope_type': 'nope'}}, 'nope'),
+    ({'rope_scaling': {'rope_type': 'linear'}}, 'factor'),
+    ({'rope_scaling': {'type': 'linear', 'factor': 'x'}}, 'str'),
+    ({'rope_parameters': 'x'}, 'str'),
+    ({'attention_dropout': 'x'}, 'attention_dropout'),
+    ({'mask_num': 2.5}, 'mask_num is 2.5'),
+])
+def test_a_setting_that_no_model_can_be_built_with_is_named_with_its_file(folder, values, reason):
+    configured(folder, **values)
+    message = refusal(folder)
+    assert message.startswith(f'{folder / "config.json"}: ') and reason in message
+    assert '\n' not in message
+
+
+@pytest.mark.parametrize('values', [{'eos_token_id': [[1]]}, {'repetition_penalty': 'x'}])
+def test_generation_settings_that_cannot_be_used_are_named_with_their_file(folder, values):
+    (folder / 'generation_config.json').write_text(json.dumps(values))
+    message = refusal(folder)
+    assert message.startswith(f'{folder / "generation_config.json"}: ')
+    assert 'eos_token_id' in message or 'float' in message
+
+
 def test_missing_unknown_and_misshapen_tensors_are_listed(folder):
     def change(tensors):
         del tensors['model.norm.weight']
@@ -206,10 +230,25 @@ def test_a_checkpoint_without_a_usable_tokenizer_cannot_answer(folder):
     assert 'tokenizer.json' in refusal(folder)
     for name in ('tokenizer.json', 'vocab.json'):
         (folder / name).unlink()
-    model = PixelReferLite.from_checkpoint(folder)
+    assert f'{folder}: there is no tokenizer.json' in unable_to_answer(folder)
+
+
+def unable_to_answer(folder, tokenizer=None):
     with pytest.raises(PixelReferError) as error:
-        LanguageModel(model)
+        LanguageModel(PixelReferLite.from_checkpoint(folder), tokenizer)
     assert error.value.code == 'CHECKPOINT'
+    return error.value.message
+
+
+def test_a_tokenizer_of_another_model_is_refused_with_the_folder_and_both_numbers(folder):
+    other = Tokenizer.from_folder(folder)
+    other.region_id = 7
+    message = unable_to_answer(folder, other)
+    assert message.startswith(f'{folder}: <REGION> ') and ' 7 ' in message and '521' in message
+    rewrite(folder, lambda t: t.update({
+        'model.embed_tokens.weight': t['model.embed_tokens.weight'][:500].clone()}))
+    message = unable_to_answer(folder)
+    assert message.startswith(f'{folder}: ') and '522' in message and '500' in message
 
 
 def test_what_is_saved_loads_again_with_sizes_of_its_own(tmp_path, small, golden):
