@@ -30,9 +30,9 @@ from training.refer.products import low_precision_products
 from training.refer.scenes import Scene, make_scene
 from training.refer.sizes import export, tiny_config
 from training.refer.start import first_weights
-from training.refer.together import Together, run_together
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Recipe, Trainer
+from training.together import Together, run_together
 from training.world import Contract
 
 #: Seconds of training between two points of the curve, and between two saved states.

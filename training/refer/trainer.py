@@ -17,15 +17,22 @@ from torch import Tensor
 
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, SeededPermutation, collate
+from training.optimizer import Optimizer
 from training.refer.heads import UNKNOWN, Heads, Labels, labels
-from training.refer.optimizer import LANGUAGE, VISION, Optimizer
 from training.refer.pool import Pool
 from training.refer.questions import Asker
 from training.refer.records import Record
 from training.refer.scenes import Scene, make_scene
 from training.refer.texts import Questioner, Sequences, sequences
-from training.refer.together import Together
+from training.together import Together
 from training.world import Contract
+
+
+#: Groups of parameters that have a learning rate of their own, and how the second's names begin.
+VISION, LANGUAGE = 'vision', 'language'
+LANGUAGE_NAMES = ('model.layers', 'model.embed', 'model.norm')
+#: What the names of matrices between hidden layers contain.
+HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,10 @@ class Trainer:
         self.together = together
         rng = Random(recipe.seed)
         self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
-        self.optimizer = Optimizer([*model.named_parameters(), *self.heads.named_parameters()],
-                                   recipe.rate, recipe.decay)
+        self.optimizer = Optimizer(
+            [*model.named_parameters(), *self.heads.named_parameters()], recipe.rate, recipe.decay,
+            hidden=lambda name: any(word in name for word in HIDDEN),
+            part=lambda name: LANGUAGE if name.startswith(LANGUAGE_NAMES) else VISION)
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
         self._since: float | None = None
@@ -167,7 +176,7 @@ class Trainer:
         recipe = self.recipe
         own = max(0.0, (self.progress - recipe.vision) / (1 - recipe.vision))
         for group in self.optimizer.param_groups:
-            vision = group['part'] == 'vision'
+            vision = group['part'] == VISION
             part, steps = (self.progress, self.step) if vision else (own, self.spoken)
             falling = 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
             group['lr'] = recipe.rate * min(1.0, (steps + 1) / recipe.warm_up) * (

@@ -22,6 +22,10 @@ MEANINGS = {
 }
 
 
+#: What the card says of a run that began with the weights of another.
+BEGUN = ', begun with the weights that an earlier run of the same trainer left'
+
+
 def table(figures: dict[str, Figure | None]) -> str:
     """The figures as a Markdown table."""
     rows = ['| figure | value | n | 95 % interval | meaning |', '|---|---|---|---|---|']
@@ -72,10 +76,12 @@ category and colour were never trained on. Data, prompts and weights: seed {trai
 ## Training
 
 `./run python training/tracker/train.py --out DIR --minutes {training['minutes']:g} --seed \
-{training['seed']}`: {training['steps']} steps in {training['minutes']:g} minutes of one thread
-of a shared two-core CPU (torch {torch.__version__}). BCE by object area + dice, L1 of the predicted
-IoU, BCE of the object score; AdamW, cosine; the weights are a running average. Box, click and mask
-prompts. The budget is time, so another machine takes another number of steps.
+{training['seed']}{' --start FOLDER' if training['started'] else ''}`: {training['steps']} steps in
+{training['minutes']:g} minutes of {training['processes']} processes of one CPU thread each (torch
+{torch.__version__}){BEGUN if training['started'] else ''}. BCE by object area + dice, L1 of the
+predicted IoU, BCE of the object score; Muon for the matrices of the layers, AdamW for the rest,
+cosine; the weights are a running average. Box, click and mask prompts. The budget is time, so
+another machine takes another number of steps.
 
 | of the time | input px | frames | clips x objects | window, in widths |
 |---|---|---|---|---|

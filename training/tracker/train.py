@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Train the tiny SAM 2 of the small world: `./run python training/tracker/train.py --out DIR`.
 
-One process trains, another renders clips meanwhile. The budget is time (`--minutes`), so that the
-result is as good as the machine allows; data, prompts and weights come from `--seed`. Stopped and
-started again with the same --out, it goes on from its last checkpoint.
+Two processes of one thread train, another renders clips meanwhile. The budget is time
+(`--minutes`), so that the result is as good as the machine allows; data, prompts and weights come
+from `--seed`. Stopped and started again with the same --out, it goes on from its last checkpoint.
+With `--start FOLDER` it begins with the weights of a checkpoint, and with longer clips at once.
 """
 
 import argparse
@@ -24,8 +25,10 @@ from tqdm import tqdm
 if __package__ in (None, ''):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from pixelrefer_model.sam2.checkpoint import save_model, set_input_size
+from pixelrefer_model.sam2.checkpoint import load_model, save_model, set_input_size
 from pixelrefer_model.sam2.network import Sam2Network
+from training.optimizer import Optimizer
+from training.together import Together, run_together
 from training.tracker import sources
 from training.tracker.card import write_card
 from training.tracker.clips import ClipStore, Cut, draw_batch
@@ -59,8 +62,29 @@ PHASES = (
     Phase(0.82, 160, 5, 4, 3, 0.35, 0.80),
     Phase(1.00, 256, 6, 2, 3, 0.60, 1.05),
 )
+
+
+@dataclass(frozen=True)
+class Course:
+    """The phases of a training; how often the memory is given the true mask at its beginning, and
+    a first mask is hinted at."""
+
+    phases: tuple[Phase, ...]
+    forced: float
+    hint: float
+
+
+FROM_NOTHING = Course(PHASES, 0.9, 0.35)
+FROM_WEIGHTS = Course((
+    Phase(0.40, 160, 6, 3, 3, 0.35, 0.80),
+    Phase(0.70, 160, 9, 2, 3, 0.35, 0.80),
+    Phase(1.00, 256, 8, 2, 2, 0.60, 1.05),
+), 0.3, 0.0)
 PEAK_RATE, LAST_RATE, WARM_STEPS = 8e-4, 1e-5, 60
 AVERAGE = 0.996
+#: What the names of matrices between hidden layers contain.
+HIDDEN = ('.attn.', '_attn.', '_attn_', '.mlp.', '_mlps.', 'linear1', 'linear2', 'pointwise_conv',
+          'object_pointer_proj')
 EVERY_CHECKPOINT_S, EVERY_EXPORT_S = 240.0, 600.0
 
 
@@ -73,19 +97,23 @@ def learning_rate(step: int, progress: float) -> float:
 class Trainer:
     """Model, optimiser, running average and where in the time budget they are."""
 
-    def __init__(self, out: Path, minutes: float, seed: int) -> None:
-        self.out, self.budget, self.seed = out, minutes * 60, seed
+    def __init__(self, out: Path, minutes: float, seed: int, start: Path | None = None,
+                 together: Together = Together()) -> None:
+        self.out, self.budget, self.seed, self.together = out, minutes * 60, seed, together
+        self.course = FROM_WEIGHTS if start else FROM_NOTHING
         self.model = tiny_model(tiny_config(SIZE), seed)
+        if start:
+            self.model.load_state_dict(load_model(start).state_dict())
         self.network = Sam2Network(self.model)
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=PEAK_RATE,
-                                           weight_decay=0.02, betas=(0.9, 0.98))
-        self.rng = np.random.default_rng(seed)
-        self.rollout = Rollout(self.network, self.rng)
+        self.optimizer = Optimizer(self.model.named_parameters(), PEAK_RATE, 0.02,
+                                   hidden=lambda name: any(word in name for word in HIDDEN))
+        self.rollout = Rollout(self.network, np.random.default_rng(seed))
         self.step, self.used, self.size = 0, 0.0, SIZE
         self.history: list[dict] = []
         if self.file.exists():
             self.load()
+        together.share(self.model)
 
     @property
     def file(self) -> Path:
@@ -98,55 +126,57 @@ class Trainer:
     def save(self) -> None:
         part = self.file.with_suffix('.part')
         torch.save({'model': self.model.state_dict(), 'average': self.average,
-                    'optimiser': self.optimiser.state_dict(), 'step': self.step,
-                    'used': self.used, 'rng': json.dumps(self.rng.bit_generator.state),
-                    'history': json.dumps(self.history)}, part)
+                    'optimizer': self.optimizer.state_dict(), 'step': self.step,
+                    'used': self.used, 'history': json.dumps(self.history)}, part)
         os.replace(part, self.file)
 
     def load(self) -> None:
         state = torch.load(self.file, weights_only=True)
         self.model.load_state_dict(state['model'])
         self.average = state['average']
-        self.optimiser.load_state_dict(state['optimiser'])
+        self.optimizer.load_state_dict(state['optimizer'])
         self.step, self.used = state['step'], state['used']
-        self.rng.bit_generator.state = json.loads(state['rng'])
         self.history = json.loads(state['history'])
 
     def phase(self) -> Phase:
-        return next((p for p in PHASES if self.progress < p.until), PHASES[-1])
+        phases = self.course.phases
+        return next((p for p in phases if self.progress < p.until), phases[-1])
 
     def train_step(self, stores: list[tuple[ClipStore, float]]) -> dict:
         """One step of the current phase; what it measured."""
+        begun = time.monotonic()
         phase = self.phase()
         self.resize(phase.size)
-        begun = PHASES[PHASES.index(phase) - 1].until if phase is not PHASES[0] else 0.0
-        through = (self.progress - begun) / (phase.until - begun)
+        # Every draw depends on the seed, the step and the process: a run may stop anywhere.
+        rng = self.rollout.rng = np.random.default_rng(
+            (self.seed, self.step, self.together.rank))
         cut = Cut(phase.size, phase.frames, phase.objects, phase.narrow, phase.wide)
-        batch = draw_batch(stores, phase.clips, cut, self.rng)
+        batch = draw_batch(stores, phase.clips, cut, rng)
         kinds = {k: v for k, v in PROMPTS.items() if phase.frames > 1 or k != 'mask'}
         share = np.array(list(kinds.values()))
-        kind = str(self.rng.choice(list(kinds), p=share / share.sum()))
+        kind = str(rng.choice(list(kinds), p=share / share.sum()))
         # the true mask in the memory: often at first, never once it follows by itself
-        forced = max(0.0, 0.7 * (0.9 - self.progress) / 0.7) if phase.frames > 1 else 0.0
-        hint = self.rng.random() < max(0.0, 0.35 - 3 * self.progress)
+        forced = max(0.0, self.course.forced - self.progress) if phase.frames > 1 else 0.0
+        hint = rng.random() < max(0.0, self.course.hint - 3 * self.progress)
         score = self.rollout.run(batch, kind, forced=forced, hint=hint, again=0.2,
                                  fresh=('box', 'click') if phase.frames > 1 else ())
-        rate = learning_rate(self.step, self.progress)
-        for group in self.optimiser.param_groups:
-            group['lr'] = rate
-        self.optimiser.zero_grad(set_to_none=True)
         score.loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        if torch.isfinite(norm):
-            self.optimiser.step()
+        parameters = self.optimizer.parameters()
+        self.used += self.together.average(parameters, time.monotonic() - begun)
+        rate = learning_rate(self.step, self.progress)
+        for group in self.optimizer.param_groups:
+            group['lr'] = rate
+        if torch.isfinite(torch.nn.utils.clip_grad_norm_(parameters, 1.0)):
+            self.optimizer.step()
+        else:
+            self.model.zero_grad(set_to_none=True)
         self.step += 1
         keep = min(AVERAGE, (1 + self.step) / (10 + self.step))
         with torch.no_grad():
             for name, value in self.model.state_dict().items():
                 self.average[name].lerp_(value, 1 - keep)
         follow = score.overlaps if kind == 'mask' else score.overlaps[1:]
-        return {'kind': kind, 'hint': bool(hint), 'through': through,
-                'loss': float(score.loss.detach()),
+        return {'kind': kind, 'loss': float(score.loss.detach()),
                 'first': score.overlaps[0] if kind != 'mask' and not hint else float('nan'),
                 'follow': float(np.nanmean(follow)) if follow and not np.isnan(follow).all()
                 else float('nan'), 'absent': score.absent_right}
@@ -181,63 +211,73 @@ def summarise(window: deque) -> dict:
             'absent': mean([w['absent'] for w in window])}
 
 
+def train(together: Together, given: argparse.Namespace) -> None:
+    """Train until the minutes are used up; the first process saves, exports and tells."""
+    torch.set_num_threads(1)
+    trainer = Trainer(given.out, given.minutes, given.seed, given.start, together)
+    stores = sources.open_stores(given.clips)
+    window: deque = deque(maxlen=200)
+    saved = exported = trainer.used
+    with tqdm(total=round(trainer.budget), initial=round(trainer.used), unit='s', mininterval=5,
+              disable=not together.first) as bar:
+        while trainer.progress < 1:
+            if trainer.step % 50 == 0:
+                stores = sources.open_stores(given.clips)
+            window.append(trainer.train_step(stores))
+            if not together.first:
+                continue
+            bar.update(round(trainer.used) - bar.n)
+            if trainer.step % 50 == 0:
+                told = summarise(window)
+                trainer.history.append({
+                    'step': trainer.step, 'minutes': round(trainer.used / 60, 3),
+                    'phase': trainer.course.phases.index(trainer.phase()), **told})
+                bar.set_postfix(told)
+            if trainer.used - saved > EVERY_CHECKPOINT_S:
+                trainer.save()
+                sources.draw_curve(trainer.history, given.out / 'curve.png')
+                saved = trainer.used
+            if trainer.used - exported > EVERY_EXPORT_S:
+                trainer.export(given.out)
+                exported = trainer.used
+    if together.first:
+        trainer.save()
+        trainer.export(given.out)
+        sources.draw_curve(trainer.history, given.out / 'curve.png')
+        (given.out / 'training.json').write_text(json.dumps({
+            'seed': given.seed, 'minutes': given.minutes, 'steps': trainer.step,
+            'processes': given.processes, 'started': given.start is not None,
+            'world_clips': given.world_clips, 'shape_clips': given.shape_clips,
+            'phases': [asdict(p) for p in trainer.course.phases],
+            'history': trainer.history}, indent=1) + '\n')
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, required=True,
                         help='where checkpoint, curve and card go')
     parser.add_argument('--minutes', type=float, default=70)
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument('--threads', type=int, default=1)
+    parser.add_argument('--start', type=Path, help='checkpoint whose weights it begins with')
+    parser.add_argument('--processes', type=int, default=2, help='of one thread each')
     parser.add_argument('--clips', type=Path, help='folder for rendered clips (OUT/clips)')
     parser.add_argument('--world-clips', type=int, default=1500)
     parser.add_argument('--shape-clips', type=int, default=400)
     parser.add_argument('--scenes', type=int, default=40, help='test scenes for the model card')
     given = parser.parse_args()
-    torch.set_num_threads(given.threads)
-    clips = given.clips or given.out / 'clips'
-    given.out.mkdir(parents=True, exist_ok=True)
-    clips.mkdir(parents=True, exist_ok=True)
+    given.clips = given.clips or given.out / 'clips'
+    for folder in (given.out, given.clips):
+        folder.mkdir(parents=True, exist_ok=True)
     renderer = multiprocessing.get_context('spawn').Process(
         target=sources.render, daemon=True,
-        args=(clips, given.seed, given.shape_clips, given.world_clips))
+        args=(given.clips, given.seed, given.shape_clips, given.world_clips))
     renderer.start()
-    trainer = Trainer(given.out, given.minutes, given.seed)
-    trainer.export(given.out)
-    stores = sources.open_when_ready(clips, renderer)
-    window: deque = deque(maxlen=200)
-    last_saved = last_exported = trainer.used
-    with tqdm(total=round(trainer.budget), initial=round(trainer.used), unit='s',
-              mininterval=5) as bar:
-        while trainer.progress < 1:
-            begun = time.monotonic()
-            if trainer.step % 50 == 0:
-                stores = sources.open_stores(clips)
-            window.append(trainer.train_step(stores))
-            trainer.used += time.monotonic() - begun
-            bar.update(round(trainer.used) - bar.n)
-            if trainer.step % 50 == 0:
-                told = summarise(window)
-                trainer.history.append({
-                    'step': trainer.step, 'minutes': round(trainer.used / 60, 3),
-                    'phase': PHASES.index(trainer.phase()), **told})
-                bar.set_postfix(told)
-            if trainer.used - last_saved > EVERY_CHECKPOINT_S:
-                trainer.save()
-                sources.draw_curve(trainer.history, given.out / 'curve.png')
-                last_saved = trainer.used
-            if trainer.used - last_exported > EVERY_EXPORT_S:
-                trainer.export(given.out)
-                last_exported = trainer.used
-    trainer.save()
-    trainer.export(given.out)
-    sources.draw_curve(trainer.history, given.out / 'curve.png')
-    training = {'seed': given.seed, 'minutes': given.minutes, 'steps': trainer.step,
-                'world_clips': given.world_clips, 'shape_clips': given.shape_clips,
-                'phases': [asdict(p) for p in PHASES], 'history': trainer.history}
-    (given.out / 'training.json').write_text(json.dumps(training, indent=1) + '\n')
+    sources.open_when_ready(given.clips, renderer)
+    run_together(given.processes, train, given)
     with World(Contract.load()) as world:
         figures = measure_tracker(given.out, world, given.seed, given.scenes)
-    write_card(given.out, training, figures, given.seed, given.scenes)
+    write_card(given.out, json.loads((given.out / 'training.json').read_text()), figures,
+               given.seed, given.scenes)
 
 
 if __name__ == '__main__':

@@ -5,39 +5,35 @@ Muon (Jordan et al. 2024; torch.optim.Muon) takes an orthogonal step for each ma
 heads, norms and biases are not such matrices and stay with AdamW, as its authors advise.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
 
-#: Groups of parameters that have a learning rate of their own.
-VISION, LANGUAGE = 'vision', 'language'
-_LANGUAGE_NAMES = ('model.layers', 'model.embed', 'model.norm')
-_HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
-
 
 class Optimizer:
-    """Both optimisers as one; every group says in `part` whether it is VISION or LANGUAGE.
+    """Both optimisers as one; every group says in `part` what it is part of.
 
-    named: all parameters. Weight decay is for matrices only. Raises RuntimeError where PyTorch is
-    older than 2.9, the first with Muon; running the models needs no such PyTorch.
+    named: all parameters. hidden: whether a matrix of this name lies between hidden layers.
+    part: names the part that a parameter belongs to, which may have a learning rate of its own.
+    Weight decay is for matrices only. Raises RuntimeError where PyTorch is older than 2.9, the
+    first with Muon; running the models needs no such PyTorch.
     """
 
-    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], rate: float,
-                 decay: float) -> None:
+    def __init__(self, named: Iterable[tuple[str, nn.Parameter]], rate: float, decay: float, *,
+                 hidden: Callable[[str], bool], part: Callable[[str], str] = lambda name: ''
+                 ) -> None:
         if not hasattr(torch.optim, 'Muon'):
             raise RuntimeError(f'training needs PyTorch 2.9 or newer, this is {torch.__version__}')
         sorted_out: dict[tuple[str, str], list[nn.Parameter]] = {}
         for name, parameter in named:
-            part = LANGUAGE if name.startswith(_LANGUAGE_NAMES) else VISION
-            hidden = parameter.dim() == 2 and any(word in name for word in _HIDDEN)
-            how = 'muon' if hidden else 'matrix' if parameter.dim() > 1 else 'vector'
-            sorted_out.setdefault((part, how), []).append(parameter)
+            how = 'vector' if parameter.dim() < 2 else \
+                'muon' if parameter.dim() == 2 and hidden(name) else 'matrix'
+            sorted_out.setdefault((part(name), how), []).append(parameter)
 
         def groups(*wanted: str) -> list[dict]:
-            return [{'params': some, 'part': part,
-                     'weight_decay': 0.0 if how == 'vector' else decay}
-                    for (part, how), some in sorted_out.items() if how in wanted]
+            return [{'params': some, 'part': of, 'weight_decay': 0.0 if how == 'vector' else decay}
+                    for (of, how), some in sorted_out.items() if how in wanted]
 
         # The rates of AdamW serve Muon too when its steps are scaled to AdamW's size.
         self.muon = torch.optim.Muon(groups('muon'), lr=rate, momentum=0.95,
@@ -50,8 +46,8 @@ class Optimizer:
         return [*self.muon.param_groups, *self.adamw.param_groups]
 
     def parameters(self, *parts: str) -> list[nn.Parameter]:
-        """The parameters of some parts, in a fixed order."""
-        return [p for group in self.param_groups if group['part'] in parts
+        """The parameters of some parts, of all for none, in a fixed order."""
+        return [p for group in self.param_groups if not parts or group['part'] in parts
                 for p in group['params']]
 
     def step(self) -> None:

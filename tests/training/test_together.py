@@ -8,25 +8,26 @@ import pytest
 import torch
 from torch import nn
 
-from training.refer.optimizer import LANGUAGE, VISION, Optimizer
-from training.refer.together import Together, run_together
+from training.optimizer import Optimizer
+from training.together import Together, run_together
 
 
 def average_in(together: Together, folder: Path) -> None:
-    """Each process brings its own gradients and seconds; the second has none for `b`."""
-    a, b = nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))
+    """Each process brings its own gradients and seconds; the second has none for `b`, nobody for
+    `c`."""
+    a, b, c = (nn.Parameter(torch.zeros(size)) for size in (2, 3, 1))
     a.grad = torch.tensor([1.0, 2.0]) * (together.rank + 1)
     if together.first:
         b.grad = torch.full((3,), 4.0)
-    seconds = together.average([a, b], float(together.rank))
+    seconds = together.average([a, b, c], float(together.rank))
     (folder / f'{together.rank}.json').write_text(
-        json.dumps([a.grad.tolist(), b.grad.tolist(), seconds]))
+        json.dumps([a.grad.tolist(), b.grad.tolist(), c.grad, seconds]))
 
 
 def test_every_process_gets_the_mean_gradient_and_the_mean_time(tmp_path):
     run_together(2, average_in, tmp_path)
     got = [json.loads((tmp_path / f'{rank}.json').read_text()) for rank in (0, 1)]
-    assert got[0] == got[1] == [[1.5, 3.0], [2.0, 2.0, 2.0], 0.5]
+    assert got[0] == got[1] == [[1.5, 3.0], [2.0, 2.0, 2.0], None, 0.5]
 
 
 def share_in(together: Together, folder: Path) -> None:
@@ -55,24 +56,24 @@ def test_a_process_that_fails_ends_all_with_its_reason():
 
 def test_one_process_needs_no_other(tmp_path):
     run_together(1, average_in, tmp_path)
-    assert json.loads((tmp_path / '0.json').read_text()) == [[1.0, 2.0], [4.0] * 3, 0.0]
+    assert json.loads((tmp_path / '0.json').read_text()) == [[1.0, 2.0], [4.0] * 3, None, 0.0]
 
 
 @pytest.mark.skipif(
     not hasattr(torch.optim, 'Muon'), reason='training needs PyTorch 2.9 or newer')
 def test_hidden_matrices_go_to_muon_and_every_parameter_to_exactly_one_group():
-    sizes = {'model.layers.0.mlp.up_proj.weight': (4, 2), 'model.layers.0.mlp.up_proj.bias': (4,),
-             'model.embed_tokens.weight': (9, 2),
-             'model.region_encoder.feat_linear.0.weight': (2, 2), 'words.colour.weight': (8, 2),
-             'model.vision_encoder.vision_encoder.embeddings.patch_embedding.weight': (2, 3, 7, 7)}
+    sizes = {'layer.mlp.weight': (4, 2), 'layer.mlp.bias': (4,), 'embed.weight': (9, 2),
+             'mlp.conv.weight': (2, 3, 7, 7)}
     named = [(name, nn.Parameter(torch.ones(size))) for name, size in sizes.items()]
-    optimizer = Optimizer(named, 0.1, 0.5)
-    muon = {id(p) for group in optimizer.muon.param_groups for p in group['params']}
-    assert {name for name, p in named if id(p) in muon} == {
-        'model.layers.0.mlp.up_proj.weight', 'model.region_encoder.feat_linear.0.weight'}
-    assert sorted(map(id, optimizer.parameters(VISION, LANGUAGE))) == sorted(
-        id(p) for _, p in named)
-    language = {id(p) for p in optimizer.parameters(LANGUAGE)}
-    assert {name for name, p in named if id(p) in language} == {
-        'model.layers.0.mlp.up_proj.weight', 'model.layers.0.mlp.up_proj.bias',
-        'model.embed_tokens.weight'}
+    optimizer = Optimizer(named, 0.1, 0.5, hidden=lambda name: 'mlp' in name,
+                          part=lambda name: name.split('.')[0])
+
+    def names(parameters: list[nn.Parameter]) -> set[str]:
+        return {name for name, p in named if any(p is other for other in parameters)}
+
+    assert names([p for g in optimizer.muon.param_groups for p in g['params']]) == {
+        'layer.mlp.weight'}
+    assert len(optimizer.parameters()) == len(named) and names(optimizer.parameters()) == set(sizes)
+    assert names(optimizer.parameters('layer')) == {'layer.mlp.weight', 'layer.mlp.bias'}
+    decayed = [p for g in optimizer.param_groups if g['weight_decay'] for p in g['params']]
+    assert names(decayed) == set(sizes) - {'layer.mlp.bias'}

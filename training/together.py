@@ -41,20 +41,21 @@ class Together:
     def average(self, parameters: Sequence[nn.Parameter], seconds: float) -> float:
         """Make every gradient the mean over all processes; returns the mean of `seconds`.
 
-        A parameter without a gradient in this process counts as one with a gradient of zero.
+        A parameter without a gradient in this process counts as one with a gradient of zero; one
+        without any in every process stays without.
         """
         if self.count == 1:
             return seconds
         flat = torch.cat([
             *((p.grad if p.grad is not None else torch.zeros_like(p)).flatten()
-              for p in parameters), torch.tensor([seconds])])
+              for p in parameters),
+            torch.tensor([seconds, *(float(p.grad is not None) for p in parameters)])])
         dist.all_reduce(flat)
         flat /= self.count
-        start = 0
-        for p in parameters:
-            p.grad = flat[start:start + p.numel()].view_as(p).clone()
-            start += p.numel()
-        return float(flat[-1])
+        *gradients, rest = flat.split([*(p.numel() for p in parameters), len(parameters) + 1])
+        for p, gradient, used in zip(parameters, gradients, rest[1:].tolist(), strict=True):
+            p.grad = gradient.view_as(p).clone() if used else None
+        return float(rest[0])
 
 
 def run_together(count: int, work: Callable[..., None], *arguments: object) -> None:
