@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """RegionEncoder: an image and masks in, object tokens out."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,13 +15,18 @@ from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
 from pixelrefer_model.pixelrefer.policy import EncodePolicy
 from pixelrefer_model.pixelrefer.processing_pixelrefer import prepare_regions
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class EncodedRegions:
-    """tokens: [R, K, D] on the CPU. missed: bool [R], true where the mask is so thin that none of
-    it is left at the patches, so that the tokens rest on the policy's fallback."""
+    """tokens: [R, K, D] on the CPU. index: int64 [R], which mask each row is of: every one in
+    order, without the empty ones where the policy skips them. missed: bool [R], true where the mask
+    is so thin that none of it is left at the patches, so that the tokens rest on the policy's
+    fallback."""
 
     tokens: Tensor
+    index: np.ndarray
     missed: np.ndarray
 
 
@@ -43,6 +49,8 @@ class RegionEncoder:
         self.model = model
         self.config = model.config
         self.policy = policy
+        #: Regions so far whose mask was too thin for the patches.
+        self.missed = 0
         self._digest = digest(model)
 
     @property
@@ -59,22 +67,37 @@ class RegionEncoder:
     def encode(self, image: np.ndarray, masks: np.ndarray | Sequence[np.ndarray]) -> Tensor:
         """Object tokens [R, K, D] on the CPU, in the model's dtype.
 
-        image: uint8 [H, W, 3] RGB. masks: bool [R, H, W]. R may be 0. Raises PixelReferError
-        MASK_SIZE, or EMPTY_MASK where the policy refuses it.
+        image: uint8 [H, W, 3] RGB. masks: bool [R, H, W]. R may be 0, and is the number of masks
+        that are not empty where the policy skips empty ones: `encode_regions` says which. Raises
+        PixelReferError MASK_SIZE, or EMPTY_MASK where the policy refuses it.
         """
         return self.encode_regions([image], masks, [0] * len(masks)).tokens
 
     def encode_regions(self, images: Sequence[np.ndarray],
                        masks: np.ndarray | Sequence[np.ndarray],
                        image_of: Sequence[int]) -> EncodedRegions:
-        """The same over several images: `image_of[r]` is the image of mask r."""
-        if not len(masks):
+        """The same over several images: `image_of[r]` is the image of mask r.
+
+        A mask that is too thin for the patches is counted in `missed` and warned of in the log.
+        """
+        inputs = prepare_regions(images, list(masks), image_of, self.config, self.policy)
+        if not len(inputs):
             empty = torch.zeros(0, self.config.mask_num, self.config.language.hidden_size,
                                 dtype=self.model.dtype)
-            return EncodedRegions(empty, np.zeros(0, bool))
-        inputs = prepare_regions(images, list(masks), image_of, self.config, self.policy)
+            return EncodedRegions(empty, inputs.index, inputs.missed)
+        self._warn_of(inputs.missed)
         batch = collate([inputs], self.policy.kmeans).to(self.model.device)
         with torch.inference_mode():
             tokens = self.model.region_tokens(batch).cpu()
         # An inference tensor could not be kept and used in training later on.
-        return EncodedRegions(tokens.clone(), inputs.missed)
+        return EncodedRegions(tokens.clone(), inputs.index, inputs.missed)
+
+    def _warn_of(self, missed: np.ndarray) -> None:
+        """Count thin masks; log the 1st, the 2nd, the 4th, the 8th, ..., so that a wire seen in
+        every frame does not fill the log."""
+        before = self.missed
+        self.missed += int(missed.sum())
+        if self.missed.bit_length() > before.bit_length():
+            _log.warning(
+                'a mask is empty or too thin for the patches of its crop, and its object tokens '
+                'rest on the fallback %r; %d such masks so far', self.policy.missed, self.missed)

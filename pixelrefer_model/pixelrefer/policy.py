@@ -48,7 +48,8 @@ class EncodePolicy:
     tokens do not depend on the other regions. crop_patches: most patches of a crop, a number,
     'checkpoint' for the one in its configuration, None for no limit but the budget. missed: what
     a mask whose grid selects no cell becomes, 'zeros' or the 'max_pool' of the mask over each
-    cell. empty: an empty mask gives 'zeros' or is an error ('refuse', PixelReferError EMPTY_MASK).
+    cell. empty: an empty mask gives 'zeros', is an error ('refuse', PixelReferError EMPTY_MASK),
+    or is left out ('skip') and the other regions come out as if it had not been given.
     """
 
     local_crop: Literal['published', 'per_object']
@@ -56,7 +57,7 @@ class EncodePolicy:
     kmeans: KMeansInit
     crop_patches: int | Literal['checkpoint'] | None
     missed: Literal['zeros', 'max_pool']
-    empty: Literal['zeros', 'refuse']
+    empty: Literal['zeros', 'refuse', 'skip']
 
     @classmethod
     def published(cls, seed: int = 0) -> 'EncodePolicy':
@@ -64,7 +65,7 @@ class EncodePolicy:
         return cls('published', 'regions', SeededPermutation(seed), None, 'zeros', 'zeros')
 
     @classmethod
-    def robot(cls, crop_patches: int | Literal['checkpoint'] | None = 'checkpoint'
-              ) -> 'EncodePolicy':
+    def robot(cls, crop_patches: int | Literal['checkpoint'] | None = 'checkpoint',
+              empty: Literal['zeros', 'refuse', 'skip'] = 'refuse') -> 'EncodePolicy':
         """Tokens that depend on image, mask and weights alone, at bounded cost."""
-        return cls('per_object', 'one', EvenlySpaced(), crop_patches, 'max_pool', 'refuse')
+        return cls('per_object', 'one', EvenlySpaced(), crop_patches, 'max_pool', empty)

@@ -45,7 +45,9 @@ class RegionInputs:
     patches that make a selected cell (T is 1, or 4 where features are resized to the mask grid),
     and weights float32 [n, T]. coordinates: per region float32 [n, 2], position of each selected
     cell. boxes: int32 [R, 4] (top, left, bottom, right, inclusive). missed: bool [R], true where
-    the plain resize of the mask to the grid leaves no cell. k: object tokens per region.
+    the plain resize of the mask to the grid leaves no cell. index: int64 [R], which mask of the
+    call each region is; some are missing where the policy skips empty ones. k: object tokens per
+    region.
     """
 
     patches: list[np.ndarray] = field(repr=False)
@@ -58,6 +60,7 @@ class RegionInputs:
     coordinates: list[np.ndarray] = field(repr=False)
     boxes: np.ndarray
     missed: np.ndarray
+    index: np.ndarray
     k: int
 
     def __len__(self) -> int:
@@ -81,7 +84,7 @@ class RegionInputs:
             [self.patches[i] for i in kept], self.grids[kept], *renumber,
             [self.cells[i] for i in regions], [self.weights[i] for i in regions],
             [self.coordinates[i] for i in regions], self.boxes[regions], self.missed[regions],
-            self.k)
+            self.index[regions], self.k)
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ class RegionImages:
 
     global_of, local_of: per region the position in `globals_` and `locals_`. sizes: per region
     (H, W) of its source image. missed: per region, the resized mask has no cell (the policy's
-    fallback may have found some).
+    fallback may have found some). index: per region, which mask of the call it is.
     """
 
     crops: list[RegionCrop]
@@ -100,6 +103,7 @@ class RegionImages:
     local_of: list[int]
     sizes: list[tuple[int, int]]
     missed: list[bool]
+    index: list[int]
 
 
 def prepare_regions(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
@@ -118,7 +122,7 @@ def region_images(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
                   image_of: Sequence[int], config: PixelReferConfig,
                   policy: EncodePolicy) -> RegionImages:
     """The first half of `prepare_regions`: every crop, global and local image of the call."""
-    out = RegionImages([], [], [], [], [], [], [])
+    out = RegionImages([], [], [], [], [], [], [], [])
     global_at: dict[int, int] = {}
     local_at: dict[int, int] = {}
     for index, (mask, source) in enumerate(zip(masks, image_of, strict=True)):
@@ -126,6 +130,8 @@ def region_images(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
         if mask.shape != image.shape[:2]:
             raise PixelReferError('MASK_SIZE', f'mask {index} is {mask.shape[1]}x{mask.shape[0]}; '
                                   f'its image is {image.shape[1]}x{image.shape[0]}')
+        if policy.empty == 'skip' and not mask.any():
+            continue
         crop, missed = crop_region(image, mask, config, policy)
         if source not in global_at:
             global_at[source] = len(out.globals_)
@@ -139,6 +145,7 @@ def region_images(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
         out.local_of.append(local_at[place])
         out.sizes.append(image.shape[:2])
         out.missed.append(missed)
+        out.index.append(index)
     return out
 
 
@@ -165,7 +172,7 @@ def pack_regions(images: RegionImages, config: PixelReferConfig,
         np.array(images.local_of, np.int32) + count + len(images.globals_),
         cells, weights, coordinates,
         np.array([c.box for c in images.crops], np.int32).reshape(-1, 4),
-        np.array(images.missed, bool), config.mask_num)
+        np.array(images.missed, bool), np.array(images.index, np.int64), config.mask_num)
 
 
 def crop_region(image: np.ndarray, mask: np.ndarray, config: PixelReferConfig,
@@ -173,13 +180,13 @@ def crop_region(image: np.ndarray, mask: np.ndarray, config: PixelReferConfig,
     """Cut one region out at its own scale (paper, scale-adaptive object tokenizer).
 
     Returns the crop and whether the mask, resized to its grid, has no cell at all.
-    Raises PixelReferError EMPTY_MASK if the policy refuses an empty mask.
+    Raises PixelReferError EMPTY_MASK for an empty mask unless the policy makes it zeros.
     """
     patch, margin = config.patch_size, config.patch_size * config.context_patches
     binary = np.ascontiguousarray(mask, dtype=bool).astype(np.uint8)
     rows, columns = np.flatnonzero(binary.any(axis=1)), np.flatnonzero(binary.any(axis=0))
     if not len(rows):
-        if policy.empty == 'refuse':
+        if policy.empty != 'zeros':
             raise PixelReferError('EMPTY_MASK', 'the mask has no pixel; at least 1 is needed')
         blank = np.zeros((patch, patch, 3), np.uint8)
         return RegionCrop(blank, image, np.zeros((1, 1), np.float32), (0, 0, 0, 0)), True

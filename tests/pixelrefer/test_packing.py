@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.pixelrefer import (
     EncodePolicy, EvenlySpaced, PixelReferLite, RegionEncoder, SeededPermutation, collate,
     prepare_regions)
@@ -202,6 +203,39 @@ def test_a_mask_that_selects_no_cell_falls_back_to_the_cells_it_touches(small, p
     solid = RegionEncoder(small).encode_regions([picture], [boxed(30, 20, 9, 8)], [0])
     assert solid.missed.tolist() == [False]
     assert not torch.allclose(published.tokens, robot.tokens, atol=1e-2)
+
+
+def test_a_thin_mask_is_counted_and_warned_of_ever_more_rarely(small, picture, caplog):
+    encoder = RegionEncoder(small, EncodePolicy.robot(None))
+    thin, solid = outline(30, 20, 90, 80), boxed(30, 20, 9, 8)
+    encoder.encode(picture, [solid])
+    assert encoder.missed == 0 and caplog.records == []
+    for _ in range(20):
+        encoder.encode(picture, [thin, solid])
+    assert encoder.missed == 20
+    assert [record.args[-1] for record in caplog.records] == [1, 2, 4, 8, 16]
+    assert {(r.levelname, r.name.split('.')[0]) for r in caplog.records} == {
+        ('WARNING', 'pixelrefer_model')}
+
+
+def test_an_empty_mask_that_is_skipped_costs_the_other_regions_nothing(small, picture):
+    nothing = boxed(0, 0, 0, 0)
+    encoder = RegionEncoder(small, EncodePolicy.robot(empty='skip'))
+    made = encoder.encode_regions([picture], [nothing, MASKS[0], nothing, MASKS[1]], [0] * 4)
+    assert made.index.tolist() == [1, 3] and made.missed.tolist() == [False, False]
+    assert torch.equal(made.tokens, encoder.encode(picture, MASKS[:2]))
+    calls = encoder.calls
+    assert encoder.encode(picture, [nothing]).shape == (0, 16, 48)
+    assert encoder.calls == calls
+    with pytest.raises(PixelReferError) as error:
+        RegionEncoder(small, EncodePolicy.robot()).encode(picture, [MASKS[0], nothing])
+    assert error.value.code == 'EMPTY_MASK'
+
+
+def test_every_mask_has_its_row_where_none_is_skipped(small, picture):
+    encoder = RegionEncoder(small, EncodePolicy.published())
+    made = encoder.encode_regions([picture], [MASKS[0], boxed(0, 0, 0, 0)], [0, 0])
+    assert made.index.tolist() == [0, 1] and len(made.tokens) == 2
 
 
 def test_bfloat16_tokens_stay_near_float32(picture):
