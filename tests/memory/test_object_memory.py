@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.memory import EveryInterval, KeepLast, Now, ObjectMemory, Observation, Span
+from pixelrefer_model.memory import (
+    EveryFrame, EveryInterval, KeepLast, Now, ObjectMemory, Observation, Span)
 
 SECOND = 1_000_000_000
 
@@ -109,3 +110,10 @@ def test_an_interval_is_due_after_its_seconds_and_not_before():
     assert policy.due(0, None)
     assert not policy.due(int(1.49 * SECOND), SECOND)
     assert policy.due(int(1.5 * SECOND), SECOND)
+
+
+def test_every_frame_is_due_once_and_none_before_the_last():
+    policy = EveryFrame()
+    assert policy.due(0, None)
+    assert policy.due(SECOND + 1, SECOND)
+    assert not policy.due(SECOND, SECOND) and not policy.due(SECOND - 1, SECOND)
