@@ -22,6 +22,8 @@ SPECIAL_TOKENS = (
     '</tool_call>', '<|fim_prefix|>', '<|fim_middle|>', '<|fim_suffix|>', '<|fim_pad|>',
     '<|repo_name|>', '<|file_sep|>', IMAGE, '<|stream_start|>', '<|stream_end|>', REGION)
 _NAME = re.compile(r'<object(?::([^<>]*)|(\d+))>')
+#: Digits of a place that may be one; Python reads no number of thousands of them.
+_MOST_DIGITS = 6
 
 
 @dataclass(frozen=True)
@@ -130,12 +132,12 @@ def check_text(question: str, special: Sequence[str] = SPECIAL_TOKENS) -> None:
 
 def _place(match: re.Match, evidence: Sequence[Evidence]) -> int:
     name, number = match.groups()
-    if name is None and 1 <= int(number) <= len(evidence):
+    if name is None and len(number) <= _MOST_DIGITS and 1 <= int(number) <= len(evidence):
         return int(number) - 1
     ids = [one.object_id for one in evidence]
     if name in ids:
         return ids.index(name)
-    raise PixelReferError('UNKNOWN_OBJECT_REFERENCE', f'{match.group()} is none of the objects '
+    raise PixelReferError('UNKNOWN_OBJECT_REFERENCE', f'{match.group()[:80]} is none of the objects '
                           f'asked about; <object:ID> of {", ".join(ids)} or <object1> to '
                           f'<object{len(ids)}> are allowed')
 

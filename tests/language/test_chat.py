@@ -76,6 +76,13 @@ def test_a_name_of_no_object_of_the_request_is_refused_and_named(name):
     assert code == 'UNKNOWN_OBJECT_REFERENCE' and name in message and 'mug' in message
 
 
+def test_a_place_of_more_digits_than_python_reads_is_as_unknown_as_any_other():
+    code, message = refused(f'What is <object{"1" * 5000}>?', observed())
+    assert code == 'UNKNOWN_OBJECT_REFERENCE' and len(message) < 300
+    code, message = refused(f'What is <object:{"1" * 5000}>?', observed())
+    assert code == 'UNKNOWN_OBJECT_REFERENCE' and len(message) < 300
+
+
 def test_objects_left_unmentioned_beside_mentioned_ones_are_refused_and_named():
     code, message = refused('What is <object1>?', observed('a'), observed('b'), observed('c'))
     assert code == 'UNMENTIONED_ID' and 'b, c' in message
