@@ -115,10 +115,10 @@ class Player:
         self._clock = node.create_publisher(Clock, '/clock', 10) if clock else None
 
     def wait_for(self, subscribers: int) -> bool:
-        """Wait until some topic of the bag has that many subscribers. False: stopped before."""
+        """Wait until the bag's topics have that many subscriptions, all told. False: stopped
+        before."""
         while not self._stopped.is_set():
-            counts = [p.get_subscription_count() for p in self._publishers.values()]
-            if max(counts, default=0) >= subscribers:
+            if sum(p.get_subscription_count() for p in self._publishers.values()) >= subscribers:
                 return True
             self._stopped.wait(0.05)
         return False
@@ -166,7 +166,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--remap', action='append', default=[], metavar='FROM:=TO')
     parser.add_argument('--clock', action='store_true', help='publish /clock')
     parser.add_argument('--wait-for', type=int, default=0, metavar='N',
-                        help='start when a topic has N subscribers')
+                        help='start when its topics have N subscriptions, all told')
     args = parser.parse_args(argv)
     if not args.rate > 0:
         parser.error(f'--rate {args.rate:g}: a positive rate is allowed')

@@ -46,7 +46,7 @@ def test_every_message_comes_in_order_with_its_recorded_stamp_and_bytes(ros, sta
     seen = []
     ros.create_subscription(Image, '/seen', seen.append, 50)
     ros.create_subscription(CameraInfo, '/cam/info', seen.append, 50)
-    player = start('pixelrefer_ros.replay', bag, '--remap', '/cam/image:=/seen', '--wait-for', 1)
+    player = start('pixelrefer_ros.replay', bag, '--remap', '/cam/image:=/seen', '--wait-for', 2)
     until(lambda: len(seen) == 2 * COUNT, 'the whole bag')
     assert player.wait(WATCHDOG_S) == 0
     images = [m for m in seen if isinstance(m, Image)]
