@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import rclpy
+from rclpy.duration import Duration
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -29,8 +30,11 @@ from rosgraph_msgs.msg import Clock
 
 #: How often /clock is published between messages.
 CLOCK_PERIOD_S = 0.01
-#: Given to the middleware at the end to send out what it still holds.
-LINGER_S = 0.3
+#: Messages of a topic that are kept for a reliable reader that is busy for a moment.
+DEPTH = 50
+#: The longest that reliable readers are waited for at the end, and what the middleware is given
+#: to send out what it holds for others.
+ACKNOWLEDGED_S, LINGER_S = 10.0, 0.3
 
 
 class ReplayError(Exception):
@@ -62,7 +66,7 @@ def offered_qos(connection: Connection) -> QoSProfile:
     effort = bool(profiles) and all(
         getattr(p.reliability, 'name', '') == 'BEST_EFFORT' for p in profiles)
     return QoSProfile(
-        history=HistoryPolicy.KEEP_LAST, depth=10,
+        history=HistoryPolicy.KEEP_LAST, depth=DEPTH,
         reliability=(
             ReliabilityPolicy.BEST_EFFORT if effort else ReliabilityPolicy.RELIABLE),
         durability=(
@@ -140,6 +144,13 @@ class Player:
             count += 1
         return Played(count, time.monotonic() - started, latest)
 
+    def finish(self) -> None:
+        """Wait until reliable readers have what was published. Nothing, once it was stopped."""
+        for publisher in self._publishers.values():
+            if not self._stopped.is_set():
+                publisher.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+        self._stopped.wait(LINGER_S)
+
     def _sleep_until(self, due: float, started: float, origin: int) -> bool:
         """Sleep, telling the time of the bag meanwhile. False: stopped."""
         while not self._stopped.is_set():
@@ -196,7 +207,7 @@ def main(argv: list[str] | None = None) -> int:
                 rounds += 1
                 print(f'played {played.messages} messages in {played.seconds:.1f} s, '
                       f'at most {played.latest_s * 1e3:.0f} ms late', flush=True)
-            stopped.wait(LINGER_S)
+            player.finish()
     except ReplayError as error:
         print(f'replay: {error}', file=sys.stderr)
         return 2
