@@ -33,9 +33,9 @@ class Answer:
     """Text made from observations and a question.
 
     confidence: mean probability of the chosen tokens, 0 to 1. abstained: the confidence was under
-    the threshold, and `text` says that the model cannot tell. states: each object's track state
-    when the answer was made. reason: 'stop', 'length' or 'cancelled'. tokens: how many were
-    decoded.
+    the threshold or the model said nothing, and `text` says that it cannot tell. states: each
+    object's track state when the answer was made, as the engine's own `track` and `process` saw
+    it. reason: 'stop', 'length' or 'cancelled'. tokens: how many were decoded.
     """
 
     text: str

@@ -55,6 +55,7 @@ class PerceptionEngine:
         self.language = language
         self.settings = settings
         self.memory = ObjectMemory(settings.keep)
+        #: Of objects that `track` and `process` follow; whoever drives the parts has his own.
         self._states: dict[str, TrackState] = {}
 
     @classmethod
@@ -94,7 +95,7 @@ class PerceptionEngine:
     def track(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
         """Select an object on a frame; it is observed there at once."""
         track = self.tracker.add(object_id, prompt, frame)
-        self.note([track])
+        self._note([track])
         self.memory.observe(self.observe(frame, self.due([track], 0), 0))
         return track
 
@@ -106,7 +107,7 @@ class PerceptionEngine:
     def process(self, frame: Frame) -> list[Track]:
         """Track every object on `frame` and observe those that are due."""
         tracks = self.tracker.step(frame)
-        self.note(tracks)
+        self._note(tracks)
         self.memory.observe(self.observe(frame, self.due(tracks, 0), 0))
         return tracks
 
@@ -122,11 +123,11 @@ class PerceptionEngine:
         return self.answer(self.prepare(question, object_ids, window,
                                         max_new_tokens=max_new_tokens))
 
-    # --- the parts, one owner each
-
-    def note(self, tracks: list[Track]) -> None:
+    def _note(self, tracks: list[Track]) -> None:
         """Remember each object's newest state, for answers to carry."""
         self._states.update({track.object_id: track.state for track in tracks})
+
+    # --- the parts, one owner each
 
     def forget(self, object_id: str) -> None:
         """Drop an object's observations and state."""
@@ -186,7 +187,8 @@ class PerceptionEngine:
         return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
 
     def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False) -> Answer:
-        """Decode the answer. `cancel` is asked before every token."""
+        """Decode the answer; one without a word becomes "I cannot tell.". `cancel` is asked before
+        every token."""
         text, probabilities, reason = '', [], 'stop'
         for event in self.language.generate(
                 [question.prompt], max_new_tokens=question.max_new_tokens, cancel=cancel):
@@ -196,10 +198,12 @@ class PerceptionEngine:
             if event.finished:
                 reason = event.reason
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
-        abstained = reason != 'cancelled' and confidence < self.settings.abstain_below
+        text = text.strip()
+        abstained = reason != 'cancelled' and (
+            not text or confidence < self.settings.abstain_below)
         unknown = TrackState.LOST
         return Answer(
-            CANNOT_TELL if abstained else text.strip(), confidence, abstained,
+            CANNOT_TELL if abstained else text, confidence, abstained,
             question.object_ids,
             [self._states.get(i, unknown).name for i in question.object_ids],
             question.stamps_ns, question.left_out, reason, len(probabilities))

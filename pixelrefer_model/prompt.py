@@ -32,6 +32,16 @@ def _check_points(points: np.ndarray, width: int, height: int, what: str) -> Non
             f'0 <= x < {width} and 0 <= y < {height} is allowed')
 
 
+def check_mask_size(shape: tuple[int, ...], width: int, height: int) -> None:
+    """Raise PixelReferError MASK_SIZE unless a mask of `shape` is one of a `width` x `height`
+    frame."""
+    if tuple(shape) != (height, width):
+        found = 'x'.join(str(side) for side in reversed(shape))
+        raise PixelReferError(
+            'MASK_SIZE', f'the mask is {found}; the frame is {width}x{height}, and only a mask of '
+            'its size is allowed')
+
+
 @dataclass(frozen=True)
 class Click:
     """Points on (label 1) and off (label 0) the object. points float [N, 2], labels int [N]."""
@@ -118,11 +128,7 @@ class MaskPrompt:
 
     def check(self, width: int, height: int) -> None:
         """Raise PixelReferError unless the mask is `width` x `height` and not empty."""
-        if self.mask.shape != (height, width):
-            found = 'x'.join(str(side) for side in reversed(self.mask.shape))
-            raise PixelReferError(
-                'MASK_SIZE', f'the mask is {found}; the frame is {width}x{height}, and only a '
-                'mask of its size is allowed')
+        check_mask_size(self.mask.shape, width, height)
         if not self.mask.any():
             raise PixelReferError('EMPTY_MASK', 'the mask is empty; at least one pixel is allowed')
 

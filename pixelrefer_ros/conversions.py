@@ -14,7 +14,7 @@ from pixelrefer.msg import ErrorCode, PromptResult, Rle, TimeWindow, TrackedObje
 from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble
+from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
 from pixelrefer_ros import images, rle
 from pixelrefer_ros.objects import Entry, Sight
 
@@ -110,12 +110,19 @@ def jpeg_message(header: Header, image: np.ndarray, quality: int) -> CompressedI
 
 # --- prompts
 
-def prompt_from(message: PromptMessage) -> Prompt:
-    """The prompt of a message; whether it fits a frame is its own `check`'s to say.
+def prompt_from(message: PromptMessage, width: int, height: int) -> Prompt:
+    """The prompt of a message, usable on a frame of `width` x `height` pixels.
 
-    Raises PixelReferError: NO_PROMPT, UNSUPPORTED (text), BAD_POINTS (kinds that cannot be
-    combined), BAD_LABELS, BAD_BOX, NOT_FINITE, MASK_SIZE.
+    A mask is decoded only if it has that size: a short string may stand for a mask of any.
+    Raises PixelReferError: NO_PROMPT, UNSUPPORTED (text), BAD_POINTS (also for kinds that cannot
+    be combined), BAD_LABELS, BAD_BOX, NOT_FINITE, OUT_OF_IMAGE, MASK_SIZE, EMPTY_MASK.
     """
+    prompt = _prompt(message, width, height)
+    prompt.check(width, height)
+    return prompt
+
+
+def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
     if message.text.strip():
         raise PixelReferError(
             'UNSUPPORTED', 'a text prompt is not served by this version; points, a box, a '
@@ -137,6 +144,7 @@ def prompt_from(message: PromptMessage) -> Prompt:
             'together, or one of these alone, are allowed')
     if has_mask:
         mask = message.mask
+        check_mask_size((mask.height, mask.width), width, height)
         return MaskPrompt(rle.decode(mask.counts, mask.height, mask.width))
     if message.scribble:
         return Scribble(_points(message.scribble))

@@ -135,12 +135,19 @@ class ObjectTable:
                     'INDEX_EXHAUSTED', f'every index up to {LARGEST_INDEX} was given out in this '
                     'epoch; ~/reset starts a new one')
 
-    def put(self, object_id: str, sight: Sight, epoch: int) -> Entry | None:
+    def put(self, object_id: str, sight: Sight, epoch: int, *,
+            existed: bool = False) -> Entry | None:
         """Enter an object after its prompt was served: a new one takes the next index, one that
-        exists keeps its own; either way a new generation begins. None if the epoch is over."""
+        exists keeps its own; either way a new generation begins. None if the epoch is over.
+
+        existed: it was there when its prompt was begun; if it was removed meanwhile it stays so,
+        and PixelReferError UNKNOWN_ID is raised.
+        """
         with self.lock:
             if epoch != self._epoch:
                 return None
+            if existed:
+                self.known([object_id])
             old = self._entries.get(object_id)
             if old is None:
                 self.check_room()

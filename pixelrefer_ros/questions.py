@@ -129,24 +129,12 @@ class LanguageWorker(Worker):
     def _answer(self, request: AnswerRequest) -> None:
         query = request.current
         try:
-            question = query.prepare()
-            answer = self._engine.answer(question, lambda: self._stop(request))
-            error = self._overtaken(request)
-            if error is not None:
-                raise error
+            message = self._answered(request, query)
         except PixelReferError as found:
             message = self._failed(request, query, found)
         except Exception as found:  # edge of the worker: one question must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             message = self._failed(request, query, internal(found))
-        else:
-            latency = time.monotonic() - request.arrived
-            message = conversions.answer_message(
-                answer, question=query.text, frame_id=request.frame_id, epoch=request.epoch,
-                states=self._table.states(query.object_ids), latency=latency, model=self._model)
-            self._counters.timed('answered', latency)
-            if not self._publish(message):
-                message = self._failed(request, query, cancelled())
         request.answers.append(message)
         with self.condition:
             self._active = None
@@ -154,6 +142,21 @@ class LanguageWorker(Worker):
                 self._requests.append(request)
                 return
         self._fail_rest(request, shutting_down())
+
+    def _answered(self, request: AnswerRequest, query: Query) -> Answer:
+        """Answer and publish. Raises PixelReferError where that is overtaken or not possible."""
+        answer = self._engine.answer(query.prepare(), lambda: self._stop(request))
+        error = self._overtaken(request)
+        if error is not None:
+            raise error
+        latency = time.monotonic() - request.arrived
+        message = conversions.answer_message(
+            answer, question=query.text, frame_id=request.frame_id, epoch=request.epoch,
+            states=self._table.states(query.object_ids), latency=latency, model=self._model)
+        if not self._publish(message):
+            raise cancelled()
+        self._counters.timed('answered', latency)
+        return message
 
     def _stop(self, request: AnswerRequest) -> bool:
         """Asked before every token; also lets go of requests that wait in vain."""

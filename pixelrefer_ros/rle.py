@@ -56,11 +56,13 @@ def decode(counts: str, height: int, width: int) -> np.ndarray:
 
 
 def _lengths(counts: str, most: int) -> np.ndarray:
-    """Run lengths, int64 [N], each 0 to `most`."""
-    digits = np.frombuffer(counts.encode('utf-8'), np.uint8).astype(np.int64) - _OFFSET
+    """Run lengths, int64 [N], each 0 to `most`, at most as many as `most` pixels can have."""
     wrong = PixelReferError(
         'MASK_SIZE', 'the counts of the mask are no COCO run lengths; the compressed string of '
         'pycocotools is allowed')
+    if len(counts) > _MOST_CHARACTERS * (most + 1):
+        raise wrong
+    digits = np.frombuffer(counts.encode('utf-8'), np.uint8).astype(np.int64) - _OFFSET
     if not len(digits) or digits.min() < 0 or digits.max() >= 2 * _MORE or digits[-1] & _MORE:
         raise wrong
     last = (digits & _MORE) == 0

@@ -5,6 +5,7 @@ import re
 import time
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rclpy.action import ActionServer
@@ -22,7 +23,7 @@ from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
 from pixelrefer_ros.replies import LateService, Reply
-from pixelrefer_ros.tracking import AddRequest, Selected, Selection
+from pixelrefer_ros.selecting import AddRequest, Selected, Selection
 from pixelrefer_ros.worker import internal
 
 ON_EXISTING = {AddObjects.Request.REJECT: 'REJECT', AddObjects.Request.CORRECT: 'CORRECT',
@@ -106,12 +107,17 @@ class Services:
         if not request.prompts:
             raise PixelReferError(
                 'NO_PROMPT', 'the request has no prompt; at least one is allowed')
+        if len(request.prompts) > settings.max_objects:
+            raise PixelReferError(
+                'TOO_MANY_OBJECTS', f'{len(request.prompts)} prompts in one request; '
+                f'{settings.max_objects} are allowed (parameter max_objects)')
         stamp_ns = None if request.use_newest else conversions.nanoseconds(request.stamp)
         if stamp_ns is None:
             pipeline.ring.newest()
         elif pipeline.ring.find(stamp_ns, pipeline.stamp_wait_ns) is None:
             self._logger.debug(f'waiting for the frame of {stamp_ns} ns')
-        selections = [_selection(prompt) for prompt in request.prompts]
+        selections = [Selection(prompt.id, partial(conversions.prompt_from, prompt))
+                      for prompt in request.prompts]
         pipeline.tracker.add(AddRequest(
             selections, stamp_ns, ON_EXISTING[request.on_existing], pipeline.table.epoch,
             time.monotonic() + (
@@ -177,8 +183,9 @@ class Services:
                       object_id, detail, window(), max_frames=max_frames))
             for object_id in ids]
         if not queries:
-            self._done(reply)
-            return
+            raise PixelReferError(
+                'NO_OBSERVATION', 'there is no object to describe; objects that ~/add_objects '
+                'selected are allowed')
 
         def done(answers: list[Answer]) -> None:
             reply.response.answers = answers
@@ -243,13 +250,6 @@ def _unserved(what: str) -> Callable[[Any, Reply], None]:
         raise _unsupported(what)
 
     return handler
-
-
-def _selection(message: Any) -> Selection:
-    try:
-        return Selection(message.id, conversions.prompt_from(message))
-    except PixelReferError as error:
-        return Selection(message.id, error)
 
 
 def _named(question: str, pipeline: Pipeline) -> list[str]:

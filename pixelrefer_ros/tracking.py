@@ -5,12 +5,11 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from pixelrefer.msg import TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.prompt import Prompt
 from pixelrefer_ros.camera import Slot
 from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
@@ -18,42 +17,8 @@ from pixelrefer_ros.encoding import EncodingWorker, Keyframe
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable
+from pixelrefer_ros.selecting import AddRequest, Selected, Selection
 from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
-
-
-@dataclass(frozen=True)
-class Selection:
-    """One prompt of a request, or what is wrong with it."""
-
-    object_id: str
-    prompt: Prompt | PixelReferError
-
-
-@dataclass(frozen=True)
-class Selected:
-    """What became of a Selection."""
-
-    object_id: str
-    error: PixelReferError | None
-    entry: Entry | None
-
-
-@dataclass
-class AddRequest:
-    """Objects to be added on one frame.
-
-    stamp_ns: of the frame, None for the newest. on_existing: 'REJECT', 'CORRECT' or 'REPLACE'.
-    done(results, stamp of the frame used) or failed(error) is called once, by the worker.
-    expires: monotonic seconds, until when the frame is waited for.
-    """
-
-    selections: list[Selection]
-    stamp_ns: int | None
-    on_existing: str
-    epoch: int
-    expires: float
-    done: Callable[[list[Selected], int], None]
-    failed: Callable[[PixelReferError], None]
 
 
 class Output(Protocol):
@@ -89,8 +54,9 @@ class TrackingWorker(Worker):
         self._requests: deque[AddRequest] = deque()
         self._epoch = table.epoch
         self._processed: Frame | None = None
-        #: Stamp of the newest frame that the tracker was given, by a step or by a prompt.
-        self._newest_ns = -1
+        #: The newest frame that the tracker was given, by a step or by a prompt: what it tells of
+        #: a prompt that was caught up is told of this frame.
+        self._newest: Frame | None = None
         self.slot: Slot = make_slot(self.condition)
 
     # --- by any thread
@@ -141,18 +107,16 @@ class TrackingWorker(Worker):
             return lambda: request.failed(cancelled())
         try:
             frame = self._frame(request.stamp_ns)
+            if frame is None and now >= request.expires:
+                wanted = 'newest' if request.stamp_ns is None else (
+                    f'{request.stamp_ns / 1e9:.9f} s')
+                raise PixelReferError(
+                    'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
+                    f'the newest has {self._ring.newest().stamp_ns / 1e9:.9f} s, and the stamp of '
+                    'a frame is allowed')
         except PixelReferError as error:
             return lambda error=error: request.failed(error)
-        if frame is not None:
-            return lambda: self._serve(request, frame)
-        if now >= request.expires:
-            wanted = 'newest' if request.stamp_ns is None else f'{request.stamp_ns / 1e9:.9f} s'
-            late = PixelReferError(
-                'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; the '
-                f'newest has {self._ring.newest().stamp_ns / 1e9:.9f} s, and the stamp of a frame '
-                'is allowed')
-            return lambda: request.failed(late)
-        return None
+        return None if frame is None else lambda: self._serve(request, frame)
 
     def _frame(self, stamp_ns: int | None) -> Frame | None:
         newest = self._ring.newest()
@@ -176,29 +140,35 @@ class TrackingWorker(Worker):
         if epoch != self._epoch:
             self._engine.tracker.lose(stamp_ns)
             self._epoch = epoch
-            self._processed, self._newest_ns = None, -1
+            self._processed = self._newest = None
         return epoch
 
     def _serve(self, request: AddRequest, frame: Frame) -> None:
+        try:
+            request.done(self._select_all(request, frame), frame.stamp_ns)
+        except PixelReferError as error:
+            request.failed(error)
+        except Exception as found:  # edge of the worker: whoever asked is answered in any case
+            request.failed(internal(found))
+            self._fault(request.epoch, 'adding objects', found)
+
+    def _select_all(self, request: AddRequest, frame: Frame) -> list[Selected]:
         epoch = self._align(frame.stamp_ns)
         if request.epoch != epoch:
-            request.failed(cancelled())
-            return
+            raise cancelled()
         results = []
         keyframes: list[tuple[Frame, Keyframe]] = []
         for selection in request.selections:
             entry = error = None
-            object_id = selection.object_id
             try:
-                object_id = self._table.name(object_id)
-                entry, shown, track = self._select(
-                    object_id, selection.prompt, request.on_existing, frame, epoch)
+                entry, shown, track = self._select(selection, request.on_existing, frame, epoch)
             except PixelReferError as found:
                 error = found
             except Exception as found:  # edge of the worker: one prompt must not end it
-                error = self._fault(epoch, f'prompt of object {object_id!r}', found)
+                error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
             else:
-                if track.mask is not None:
+                # As in `due`: a doubtful mask would be remembered as if it were the object.
+                if shown is not None and entry.sight.state == TrackedObject.TRACKED:
                     keyframes.append((shown, Keyframe(entry.object_id, entry.generation, track)))
             named = entry.object_id if entry else selection.object_id
             results.append(Selected(named, error, entry))
@@ -208,38 +178,40 @@ class TrackingWorker(Worker):
                 shown, epoch, [key for of, key in keyframes if of is shown])
         if self._lockstep:
             self._encoder.wait_idle()
-        request.done(results, frame.stamp_ns)
+        return results
 
-    def _select(self, object_id: str, prompt: Prompt | PixelReferError, on_existing: str,
-                frame: Frame, epoch: int) -> tuple[Entry, Frame, Any]:
+    def _select(self, selection: Selection, on_existing: str, frame: Frame,
+                epoch: int) -> tuple[Entry, Frame | None, Any]:
         """Serve one prompt; returns its entry, and the track with the frame that it shows."""
-        if isinstance(prompt, PixelReferError):
-            raise prompt
-        prompt.check(frame.width, frame.height)
-        exists = self._table.get(object_id) is not None
+        object_id = self._table.name(selection.object_id)
+        prompt = selection.prompt(frame.width, frame.height)
+        if self._align(frame.stamp_ns) != epoch:
+            raise cancelled()
+        tracker = self._engine.tracker
+        exists = object_id in tracker.ids
         if exists and on_existing == 'REJECT':
             raise PixelReferError(
                 'DUPLICATE_ID', f'object {object_id!r} exists; another id is allowed, or '
                 'on_existing CORRECT or REPLACE')
         if not exists:
             self._table.check_room()
-            act = self._engine.tracker.add
+            act = tracker.add
         else:
-            act = (self._engine.tracker.correct if on_existing == 'CORRECT'
-                   else self._engine.tracker.replace)
+            act = tracker.correct if on_existing == 'CORRECT' else tracker.replace
+        # Before the prompt is served, since the tracker has the frame also when that fails.
+        if self._newest is None or frame.stamp_ns > self._newest.stamp_ns:
+            self._newest = frame
         track = act(object_id, prompt, frame)
-        self._newest_ns = max(self._newest_ns, frame.stamp_ns)
         # One step, or a keyframe in the making could slip in between under the old generation.
         with self._table.lock:
             if exists and on_existing == 'REPLACE':
                 self._engine.forget(object_id)
-            entry = self._table.put(object_id, sight_from(track), epoch)
+            entry = self._table.put(object_id, sight_from(track), epoch, existed=exists)
         if entry is None:
             raise cancelled()
-        self._engine.note([track])
         if not exists:
             self._output.added(frame, epoch, entry)
-        shown = frame if track.stamp_ns == frame.stamp_ns else self._processed
+        shown = next((one for one in (frame, self._newest) if one.stamp_ns == track.stamp_ns), None)
         return entry, shown, track
 
     def _step(self, waiting: Waiting) -> None:
@@ -247,6 +219,7 @@ class TrackingWorker(Worker):
         if epoch != self._align(frame.stamp_ns) or self._older(frame):
             self._counters.add('dropped')
             return
+        self._newest = frame
         try:
             tracks = self._engine.tracker.step(frame)
         except PixelReferError as error:
@@ -258,8 +231,6 @@ class TrackingWorker(Worker):
             self._counters.add('failed')
             return
         self._processed = frame
-        self._newest_ns = frame.stamp_ns
-        self._engine.note(tracks)
         changes = self._table.update(
             {track.object_id: sight_from(track) for track in tracks}, epoch,
             (frame.stamp_ns, frame.frame_id))
@@ -279,7 +250,7 @@ class TrackingWorker(Worker):
     def _older(self, frame: Frame) -> bool:
         # A frame that only a prompt has used so far is still to be tracked.
         done = self._processed is not None and frame.stamp_ns <= self._processed.stamp_ns
-        return done or frame.stamp_ns < self._newest_ns
+        return done or (self._newest is not None and frame.stamp_ns < self._newest.stamp_ns)
 
     def _observe(self, frame: Frame, epoch: int, tracks: list) -> None:
         keyframes = []

@@ -14,6 +14,9 @@ from rclpy.logging import get_logger
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models
 
+#: Seconds that a worker rests after a fault.
+PAUSE = 0.1
+
 
 def shutting_down() -> PixelReferError:
     """What a request is told that the node's end overtakes."""
@@ -98,14 +101,22 @@ class Worker(ABC):
 
     def _run(self) -> None:
         models.limit_threads(self._threads)
-        while (work := self._wait()) is not None:
+        while not self.closed:
             try:
-                work()
+                work = self._wait()
+                if work is not None:
+                    work()
             except Exception:  # edge of the thread: it has to outlive one piece of work
                 get_logger('pixelrefer').error(
                     f'{self._thread.name}: {traceback.format_exc()}')
+                self._pause()
             finally:
                 work = None  # frames and tokens must not be held while sleeping
+
+    def _pause(self) -> None:
+        """So that a fault which comes back at once does not eat a core."""
+        with self.condition:
+            self.condition.wait_for(lambda: self.closed, PAUSE)
 
     def _wait(self) -> Callable[[], None] | None:
         with self.condition:

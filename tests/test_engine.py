@@ -7,6 +7,7 @@ import pytest
 from pixelrefer_model.engine import DETAILS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
+from pixelrefer_model.language.generate import TokenEvent
 from pixelrefer_model.memory import EveryInterval, KeepLast, Now, Span
 from pixelrefer_model.prompt import Box, MaskPrompt
 from pixelrefer_model.sam2 import TrackState
@@ -114,6 +115,15 @@ def test_an_answer_under_the_threshold_abstains():
     answer = engine.ask('What is it?', ['square'], max_new_tokens=4)
     assert answer.abstained
     assert answer.text == 'I cannot tell.'
+
+
+def test_an_answer_without_a_word_abstains(engine, monkeypatch):
+    engine.track('square', square(0), frame(0))
+    question = engine.prepare('What is it?', ['square'])
+    ends = [TokenEvent(0, 5, ' ', 0.9, False, ''), TokenEvent(0, 1, '', 0.9, True, 'stop')]
+    monkeypatch.setattr(engine.language, 'generate', lambda prompts, **_: iter(ends))
+    answer = engine.answer(question)
+    assert (answer.text, answer.abstained, answer.reason) == ('I cannot tell.', True, 'stop')
 
 
 @pytest.mark.parametrize('asked, code', [

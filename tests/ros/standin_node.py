@@ -11,29 +11,36 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, node
 
 TRACKED = SimpleNamespace(name='TRACKED')
+UNCERTAIN = SimpleNamespace(name='UNCERTAIN')
 LOST = SimpleNamespace(name='LOST')
 #: A question with this word is answered until somebody stops it, one without by three tokens.
 ENDLESS = 'endlessly'
 
 
 class StandInTracker:
-    """Objects stay where they were; a reset loses them."""
+    """Objects stay where they were; a reset loses them. As with the real one, frames come in
+    order and a prompt on a past frame is caught up to the newest frame."""
 
     def __init__(self, step_seconds: float) -> None:
         self.ids = []
+        self.state = TRACKED
         self._lost = set()
+        self._newest = None
         self._step_seconds = step_seconds
 
     def add(self, object_id, prompt, frame):
         self.ids.append(object_id)
-        return self._track(object_id, frame)
+        return self.correct(object_id, prompt, frame)
 
     def correct(self, object_id, prompt, frame):
         self._lost.discard(object_id)
-        return self._track(object_id, frame)
+        if self._newest is None or frame.stamp_ns > self._newest.stamp_ns:
+            self._newest = frame
+        return self._track(object_id, self._newest)
 
     replace = correct
 
@@ -42,9 +49,13 @@ class StandInTracker:
 
     def lose(self, stamp_ns):
         self._lost = set(self.ids)
+        self._newest = None
 
     def step(self, frame):
         time.sleep(self._step_seconds)
+        if self._newest is not None and frame.stamp_ns < self._newest.stamp_ns:
+            raise PixelReferError('STAMP_TOO_OLD', 'the frame is old; newer ones are allowed')
+        self._newest = frame
         return [self._track(object_id, frame) for object_id in self.ids]
 
     def _track(self, object_id, frame):
@@ -52,9 +63,10 @@ class StandInTracker:
         mask[10:20, 10:20] = True
         lost = object_id in self._lost
         return SimpleNamespace(
-            object_id=object_id, state=LOST if lost else TRACKED, score=1.0,
+            object_id=object_id, state=LOST if lost else self.state, score=1.0,
             mask=None if lost else mask, box=None if lost else (10, 10, 10, 10),
-            area=0 if lost else 100, stamp_ns=frame.stamp_ns, last_seen_ns=frame.stamp_ns)
+            area=0 if lost else 100, stamp_ns=frame.stamp_ns,
+            last_seen_ns=0 if lost else frame.stamp_ns)
 
 
 class StandInMemory:
@@ -82,9 +94,6 @@ class StandInEngine:
         self.memory = StandInMemory()
         self.settings = SimpleNamespace(keyframes=SimpleNamespace(
             due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
-
-    def note(self, tracks):
-        pass
 
     def forget(self, object_id):
         self.memory.newest.pop(object_id, None)

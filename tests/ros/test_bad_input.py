@@ -103,6 +103,8 @@ def adding(**fields: Any) -> Callable[[Any], Any]:
 
 FRAMES = {
     'no prompts': (lambda robot: robot.add(stamp_ns=robot.stamp), 'NO_PROMPT'),
+    'more prompts than objects are allowed': (
+        lambda robot: robot.add(*[box()] * 33, stamp_ns=robot.stamp), 'TOO_MANY_OBJECTS'),
     'a stamp before the ring': (
         lambda robot: robot.add(box(), stamp_ns=robot.stamp - 60 * SECOND), 'STAMP_TOO_OLD'),
     'a stamp of zero': (adding(stamp_ns=0), 'STAMP_TOO_OLD'),

@@ -4,12 +4,12 @@
 import cv2
 import numpy as np
 import pytest
-from ros_support import SECOND, box_mask, picture
+from ros_support import HEIGHT, SECOND, WIDTH, box_mask, picture
 from sensor_msgs.msg import Image
 from std_msgs.msg import Header
 
 from pixelrefer.msg import Box as BoxMessage
-from pixelrefer.msg import ErrorCode, Pixel, Prompt, TimeWindow, TrackedObject
+from pixelrefer.msg import ErrorCode, Pixel, Prompt, Rle, TimeWindow, TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Scribble
 from pixelrefer_ros import conversions, images, rle
@@ -145,20 +145,42 @@ def test_run_lengths_that_do_not_fill_the_mask_are_refused(counts):
     assert caught.value.code == 'MASK_SIZE'
 
 
+def prompt_of(**fields):
+    return conversions.prompt_from(Prompt(**fields), WIDTH, HEIGHT)
+
+
 def test_a_prompt_message_becomes_the_prompt_that_it_says():
     points = [Pixel(x=3.0, y=4.5), Pixel(x=6.0, y=7.0)]
-    found = conversions.prompt_from(Prompt(points=points, labels=[1, 0]))
+    found = prompt_of(points=points, labels=[1, 0])
     assert isinstance(found, Click)
     assert found.points.tolist() == [[3.0, 4.5], [6.0, 7.0]] and found.labels.tolist() == [1, 0]
-    assert conversions.prompt_from(Prompt(points=points)).labels.tolist() == [1, 1]
-    boxed = conversions.prompt_from(Prompt(
-        points=points, labels=[1, 0], box=[BoxMessage(x=1.0, y=2.0, width=10.0, height=20.0)]))
+    assert prompt_of(points=points).labels.tolist() == [1, 1]
+    boxed = prompt_of(
+        points=points, labels=[1, 0], box=[BoxMessage(x=1.0, y=2.0, width=10.0, height=20.0)])
     assert isinstance(boxed, Box) and (boxed.x0, boxed.y0, boxed.x1, boxed.y1) == (1, 2, 11, 22)
     assert boxed.clicks.labels.tolist() == [1, 0]
-    assert isinstance(conversions.prompt_from(Prompt(scribble=points)), Scribble)
-    masked = conversions.prompt_from(Prompt(mask=conversions.rle_message(box_mask())))
+    assert isinstance(prompt_of(scribble=points), Scribble)
+    masked = prompt_of(mask=conversions.rle_message(box_mask()))
     assert isinstance(masked, MaskPrompt)
     np.testing.assert_array_equal(masked.mask, box_mask())
+
+
+def test_a_mask_of_another_size_than_the_frame_is_refused_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr(rle, 'decode', lambda *_: pytest.fail('it was decoded'))
+    for height, width in ((16_384, 16_384), (HEIGHT, WIDTH + 1), (WIDTH, HEIGHT)):
+        with pytest.raises(PixelReferError) as caught:
+            prompt_of(mask=Rle(height=height, width=width, counts='S1'))
+        assert caught.value.code == 'MASK_SIZE'
+        assert f'{WIDTH}x{HEIGHT}' in caught.value.message
+
+
+def test_more_run_lengths_than_the_mask_has_pixels_are_refused_unread():
+    # Nothing, the whole, and then one run of no length after the other.
+    filled = '0S10mN'
+    assert rle.decode(filled + '0' * 8, 5, 7).all()
+    with pytest.raises(PixelReferError) as caught:
+        rle.decode(filled + '0' * 1000, 5, 7)
+    assert caught.value.code == 'MASK_SIZE'
 
 
 def test_in_the_label_image_the_smaller_object_lies_in_front():

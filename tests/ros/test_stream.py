@@ -93,6 +93,12 @@ def test_every_answer_is_published_as_it_was_given(robot):
     assert published == [asked, *described]
 
 
+def test_where_there_is_no_object_none_can_be_described_or_asked_about(robot):
+    robot.track(robot.clock.tick())
+    for response in (robot.describe(), robot.ask('What is it?')):
+        assert response.error_code == ErrorCode.NO_OBSERVATION and ';' in response.error_msg
+
+
 def test_after_a_reset_no_answer_rests_on_what_was_before(robot):
     stamp = robot.clock.tick()
     robot.track(stamp)
