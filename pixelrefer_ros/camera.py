@@ -57,6 +57,11 @@ class Camera:
         """Subscription callback of `image/compressed`."""
         self._accept(message, conversions.frame_from_compressed)
 
+    @property
+    def quiet(self) -> float | None:
+        """Seconds since the newest usable image came, or None before the first."""
+        return None if self._last is None else time.monotonic() - self._last[1]
+
     def _accept(self, message: Any, to_frame: Callable[[Any, str], Frame]) -> None:
         now = time.monotonic()
         self._counters.add('seen')

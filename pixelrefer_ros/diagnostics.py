@@ -12,6 +12,9 @@ from rclpy.node import Node
 OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR,
                           DiagnosticStatus.STALE)
 
+#: Seconds without a usable image after which the camera counts as stopped.
+QUIET = 2.0
+
 
 @dataclass(frozen=True)
 class Status:
@@ -21,6 +24,16 @@ class Status:
     level: bytes
     message: str
     values: dict[str, object]
+
+
+def camera_status(quiet: float | None, values: dict[str, object]) -> Status:
+    """The camera's part. quiet: seconds since its newest usable image; None: there was none."""
+    if quiet is None:
+        return Status('camera', WARN, 'no usable image has come', values)
+    values = {**values, 'newest_image_age_s': quiet}
+    if quiet > QUIET:
+        return Status('camera', WARN, f'no usable image for {quiet:.1f} s', values)
+    return Status('camera', OK, 'images come', values)
 
 
 class Diagnostics:
@@ -34,6 +47,16 @@ class Diagnostics:
         self._timer = node.create_timer(
             period, self.publish, callback_group=MutuallyExclusiveCallbackGroup(),
             clock=Clock(clock_type=ClockType.STEADY_TIME))
+
+    @property
+    def period(self) -> float:
+        """Seconds between two."""
+        return self._timer.timer_period_ns / 1e9
+
+    @period.setter
+    def period(self, seconds: float) -> None:
+        self._timer.timer_period_ns = round(seconds * 1e9)
+        self._timer.reset()
 
     def publish(self) -> None:
         """Publish now."""

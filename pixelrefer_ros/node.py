@@ -11,7 +11,7 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, parameters, shutdown
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status, camera_status
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.pipeline import Pipeline
@@ -35,6 +35,7 @@ class PixelReferNode(LifecycleNode):
         self._engine: Any = None
         self._pipeline: Pipeline | None = None
         self._ending = False
+        self._watched_before = False
         self._phase = 'unconfigured'
         self._problem = ''
         parameters.declare(self, lambda: self._engine is None)
@@ -61,18 +62,13 @@ class PixelReferNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.settings = Settings.read(self)
+        self._reporting.period = self.settings.diagnostics_period
         self._phase, self._problem = 'loading the models', ''
         try:
             self._engine = models.load(self.settings)
-        except PixelReferError as error:
-            self._problem = error.message
-            self.get_logger().error(f'not configured: {error}')
         except Exception as error:  # edge of the transition: the node stays, to be tried again
-            self._problem = f'{type(error).__name__}: {error}'
-            self.get_logger().error(f'not configured: {traceback.format_exc()}')
-        if self._engine is None:
             self._phase = 'unconfigured'
-            return FAILURE
+            return self._failed('configured', error)
         self.table.most = self.settings.max_objects
         self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
         self._phase = 'inactive'
@@ -82,14 +78,20 @@ class PixelReferNode(LifecycleNode):
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._problem = ''
         result = super().on_activate(state)
-        pipeline = Pipeline(
-            self, self._engine, self.settings, self.table, self.publishing, self.counters,
-            refer_model=models.name_of(self.settings.refer_model))
-        if self.table.entries():
-            # The camera was not watched meanwhile: where the objects are now is not known.
-            pipeline.begin_epoch('the node was activated again')
-        self._pipeline = pipeline.__enter__()
+        try:
+            pipeline = Pipeline(
+                self, self._engine, self.settings, self.table, self.publishing, self.counters,
+                refer_model=models.name_of(self.settings.refer_model))
+            if self._watched_before:
+                # Where the objects are now is not known, and stamps may have begun anew.
+                pipeline.begin_epoch('the node was activated again')
+            self._watched_before = True
+            self._pipeline = pipeline.__enter__()
+        except Exception as error:  # edge of the transition: the node stays, to be tried again
+            super().on_deactivate(state)
+            return self._failed('activated', error)
         self._phase = 'active'
         self.get_logger().info(f'active: listening to {pipeline.topic}')
         return result
@@ -108,9 +110,20 @@ class PixelReferNode(LifecycleNode):
         return super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._problem = 'a transition failed; the node has to be configured again'
+        self.get_logger().error(self._problem)
         self._stop()
         self._free()
         return SUCCESS
+
+    def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
+        """Say why a transition failed: in the log, in /diagnostics and to whoever asks."""
+        said = error.message if isinstance(error, PixelReferError) else (
+            f'{type(error).__name__}: {error}')
+        self._problem = f'not {what}: {said}'
+        self.get_logger().error(f'not {what}: ' + (
+            str(error) if isinstance(error, PixelReferError) else traceback.format_exc()))
+        return FAILURE
 
     def _stop(self) -> None:
         pipeline, self._pipeline = self._pipeline, None
@@ -154,14 +167,12 @@ class PixelReferNode(LifecycleNode):
             return statuses
         frames, frame_bytes = pipeline.ring.held()
         observations, token_bytes = pipeline.engine.memory.held()
-        seen = count['seen']
         return statuses + [
-            Status('camera', OK if seen else WARN, 'images come' if seen else 'no image has come',
-                   {'frames_seen': seen, 'frames_tracked': count['tracked'],
-                    'frames_dropped': pipeline.dropped, 'frames_rejected': count['rejected'],
-                    'frames_out_of_order': count['out_of_order'],
-                    'frames_failed': count['failed'], 'ring_frames': frames,
-                    'ring_mib': frame_bytes / (1 << 20)}),
+            camera_status(pipeline.camera.quiet, {
+                'frames_seen': count['seen'], 'frames_tracked': count['tracked'],
+                'frames_dropped': pipeline.dropped, 'frames_rejected': count['rejected'],
+                'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
+                'ring_frames': frames, 'ring_mib': frame_bytes / (1 << 20)}),
             Status('tracker', WARN if count['failed'] else OK, 'tracking',
                    {'objects': len(self.table.entries()),
                     'tracking_rate_hz': count.rate('tracked'),

@@ -1,14 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Real nodes for tests: a process for the node, a client on the same domain, images to send."""
 
-import fcntl
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +18,10 @@ from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
+from rcl_interfaces.msg import SetParametersResult
+from rcl_interfaces.srv import SetParameters
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
@@ -29,27 +30,13 @@ from pixelrefer.msg import Answer, Event, Pixel, Prompt, TrackedObjectArray
 from pixelrefer.msg import Box
 from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects, RemoveObjects, Reset
 from pixelrefer_ros import conversions
+from pixelrefer_ros.demo.processes import own_domain
 
 ROOT = Path(__file__).parents[2]
 #: Ends what hangs; nothing is ever asserted about how long something took.
 WATCHDOG = 300.0
 WIDTH, HEIGHT = 320, 240
 SECOND = 1_000_000_000
-
-
-@contextmanager
-def free_domain() -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test on this machine uses while this one does."""
-    for domain in range(1, 100):
-        path = Path(tempfile.gettempdir()) / f'pixelrefer_domain_{domain}.lock'
-        with path.open('w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            yield domain
-            return
-    raise RuntimeError('every ROS domain is in use')
 
 
 class NodeProcess:
@@ -241,6 +228,12 @@ class Client:
     def reset(self, **fields: Any) -> Reset.Response:
         return self.call(Reset, 'reset', Reset.Request(**fields))
 
+    def set_parameters(self, **values: Any) -> Sequence[SetParametersResult]:
+        """Set parameters of the node; what became of each."""
+        return self.call(SetParameters, 'set_parameters', SetParameters.Request(parameters=[
+            Parameter(name, value=value).to_parameter_msg()
+            for name, value in values.items()])).results
+
     def change(self, transition: int) -> bool:
         """Ask for a lifecycle transition; returns whether it succeeded."""
         return self.call(ChangeState, 'change_state', ChangeState.Request(
@@ -344,7 +337,7 @@ def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
     """A node with a client. standin: seconds that a step of a stand-in for the models takes."""
     program = {} if standin is None else {
         'module': 'standin_node', 'arguments': (str(standin),)}
-    with free_domain() as domain, \
+    with own_domain() as domain, \
             NodeProcess(domain, log, parameters, **program) as process, \
             Robot(domain, process) as robot:
         if active:

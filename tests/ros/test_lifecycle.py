@@ -8,8 +8,6 @@ from pathlib import Path
 import cv2
 import pytest
 from lifecycle_msgs.msg import Transition
-from rcl_interfaces.srv import SetParameters
-from rclpy.parameter import Parameter
 from ros_support import SECOND, box, click, mask, picture, running, to_ns
 
 from pixelrefer.action import AskStream
@@ -33,12 +31,6 @@ def node(tmp_path_factory: pytest.TempPathFactory):
                   'diagnostics_period': 0.2}
     with running(log, parameters, active=False) as robot:
         yield robot
-
-
-def set_parameters(robot, **values: object) -> list:
-    request = SetParameters.Request(parameters=[
-        Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
-    return robot.call(SetParameters, 'set_parameters', request).results
 
 
 def truncated(folder: Path) -> Path:
@@ -74,7 +66,7 @@ def test_a_bad_checkpoint_fails_configure_with_its_name_and_the_reason(
     folder = tmp_path / kind
     shutil.copytree(TINY[kind], folder)
     named = fault(folder)
-    assert all(r.successful for r in set_parameters(node, **{f'{kind}_model': str(folder)}))
+    assert all(r.successful for r in node.set_parameters(**{f'{kind}_model': str(folder)}))
     try:
         assert not node.change(Transition.TRANSITION_CONFIGURE)
         assert node.state() == 'unconfigured'
@@ -84,14 +76,14 @@ def test_a_bad_checkpoint_fails_configure_with_its_name_and_the_reason(
         assert str(named) in said
         assert 'CHECKPOINT' in node.process.output and str(named) in node.process.output
     finally:
-        assert all(r.successful for r in set_parameters(node, **{f'{kind}_model': 'tiny'}))
+        assert all(r.successful for r in node.set_parameters(**{f'{kind}_model': 'tiny'}))
 
 
 def test_a_checkpoint_that_is_not_there_fails_configure(node, tmp_path):
-    set_parameters(node, refer_model=str(tmp_path / 'nowhere'))
+    node.set_parameters(refer_model=str(tmp_path / 'nowhere'))
     assert not node.change(Transition.TRANSITION_CONFIGURE)
     assert str(tmp_path / 'nowhere') in node.process.output
-    set_parameters(node, refer_model='tiny')
+    node.set_parameters(refer_model='tiny')
 
 
 def test_before_activation_every_request_is_refused(node):
@@ -126,7 +118,7 @@ def png() -> bytes:
 
 def test_after_the_faults_the_same_process_works_through_its_whole_life(node):
     assert node.change(Transition.TRANSITION_CONFIGURE)
-    assert [r.successful for r in set_parameters(node, max_objects=3)] == [False]
+    assert [r.successful for r in node.set_parameters(max_objects=3)] == [False]
     assert node.list().error_code == ErrorCode.NOT_ACTIVE
     assert node.change(Transition.TRANSITION_ACTIVATE)
     node.watched()
@@ -177,7 +169,7 @@ def test_cleanup_frees_the_models_and_the_node_can_begin_again(node):
     assert node.change(Transition.TRANSITION_DEACTIVATE)
     assert node.change(Transition.TRANSITION_CLEANUP)
     assert node.state() == 'unconfigured'
-    assert all(r.successful for r in set_parameters(node, image_transport='raw'))
+    assert all(r.successful for r in node.set_parameters(image_transport='raw'))
     assert node.change(Transition.TRANSITION_CONFIGURE)
     assert node.change(Transition.TRANSITION_ACTIVATE)
     node.watched()

@@ -11,9 +11,10 @@ import rclpy
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, SingleThreadedExecutor
 from rclpy.signals import SignalHandlerOptions
-from ros_support import WATCHDOG, free_domain
+from ros_support import WATCHDOG
 
 from pixelrefer.srv import ListObjects
+from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.replies import LateService, Reply
 
 QUIET = {'enable_rosout': False, 'start_parameter_services': False}
@@ -30,7 +31,7 @@ def spin(executor) -> None:
     2, context=context)], ids=['one thread', 'two threads'])
 def asked(request) -> Iterator[tuple[queue.Queue, object]]:
     """Replies that wait to be sent, as they come in, and a client that asks for them."""
-    with free_domain() as domain:
+    with own_domain() as domain:
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain,
                    signal_handler_options=SignalHandlerOptions.NO)

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Activation over the wire: begun again it is another time, and where it fails it says why; with
+a stand-in for the models."""
+
+from lifecycle_msgs.msg import Transition
+from ros_support import SECOND, click, running, to_ns
+
+from pixelrefer.msg import ErrorCode, Event
+
+
+def test_a_node_that_is_activated_again_follows_a_camera_whose_stamps_began_anew(tmp_path):
+    with running(tmp_path / 'node.log', {}, standin=0.0) as robot:
+        robot.clock.now = 1000 * SECOND
+        for _ in range(2):
+            robot.track(robot.clock.tick())
+        assert robot.list().epoch == 0
+        assert robot.change(Transition.TRANSITION_DEACTIVATE)
+        assert robot.change(Transition.TRANSITION_ACTIVATE)
+        robot.watched()
+        listed = robot.list()
+        assert (listed.epoch, to_ns(listed.header.stamp)) == (1, 0)
+        stamp = 10 * SECOND
+        assert robot.track(stamp).epoch == 1
+        assert robot.add(click(15, 15, 'cup'), stamp_ns=stamp).error_code == ErrorCode.OK
+        answer = robot.ask('What is it?', 'cup').answer
+        assert [to_ns(s) for s in answer.stamps] == [stamp]
+        assert not [e for e in robot.events if e.kind == Event.FAULT]
+
+
+def test_an_activation_that_fails_says_why_and_leaves_the_node_inactive(tmp_path):
+    parameters = {'autostart': False, 'diagnostics_period': 0.1,
+                  'qos_overrides./image.subscription.reliability': 'certain'}
+    with running(tmp_path / 'node.log', parameters, active=False, standin=0.0) as robot:
+        assert robot.change(Transition.TRANSITION_CONFIGURE)
+        for _ in range(2):
+            assert not robot.change(Transition.TRANSITION_ACTIVATE)
+            assert robot.state() == 'inactive'
+            refused = robot.list()
+            assert refused.error_code == ErrorCode.NOT_ACTIVE and 'certain' in refused.error_msg
+        robot.until(lambda: any('certain' in status.message for array in robot.diagnostics
+                                for status in array.status), 'diagnostics that say why')
+        assert 'not activated' in robot.process.output and 'Traceback' in robot.process.output
+        assert robot.change(Transition.TRANSITION_CLEANUP)

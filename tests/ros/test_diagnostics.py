@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /diagnostics says of the camera, and how often it says it."""
+
+import pytest
+import rclpy
+from lifecycle_msgs.msg import Transition
+from rclpy.signals import SignalHandlerOptions
+from ros_support import SECOND, running
+
+from pixelrefer_ros.demo.processes import own_domain
+from pixelrefer_ros.diagnostics import OK, QUIET, WARN, Diagnostics, camera_status
+
+
+def test_a_camera_that_stopped_is_not_said_to_be_well():
+    never, now, long_ago = (camera_status(quiet, {}) for quiet in (None, 0.0, QUIET + 1.5))
+    assert (never.level, now.level, long_ago.level) == (WARN, OK, WARN)
+    assert f'{QUIET + 1.5:.1f} s' in long_ago.message
+
+
+def test_a_node_that_hears_nothing_more_of_its_camera_says_so_until_it_comes_back(quick):
+    def level() -> bytes | None:
+        return next((status.level for status in reversed(quick.diagnostics[-1].status)
+                     if status.name.endswith('camera')), None)
+
+    for _ in range(2):
+        quick.track(quick.clock.tick())
+        seen = len(quick.diagnostics)
+        quick.until(lambda: len(quick.diagnostics) > seen and level() == OK, 'a camera that is well')
+        quick.until(lambda: level() == WARN, 'a camera that stopped')
+
+
+@pytest.fixture
+def node():
+    """A node of this process."""
+    with own_domain() as domain:
+        context = rclpy.Context()
+        rclpy.init(context=context, domain_id=domain,
+                   signal_handler_options=SignalHandlerOptions.NO)
+        yield rclpy.create_node('diagnosed', context=context)
+        rclpy.try_shutdown(context=context)
+
+
+def test_the_period_can_be_changed(node):
+    diagnostics = Diagnostics(node, 60.0, list)
+    assert diagnostics.period == 60.0
+    diagnostics.period = 0.25
+    timer, = node.timers
+    assert timer.timer_period_ns == SECOND // 4 and diagnostics.period == 0.25
+
+
+def test_the_period_is_read_when_the_node_is_configured(tmp_path):
+    parameters = {'autostart': False, 'diagnostics_period': 60.0}
+    with running(tmp_path / 'node.log', parameters, active=False, standin=0.0) as robot:
+        assert robot.set_parameters(diagnostics_period=0.1)[0].successful
+        assert robot.change(Transition.TRANSITION_CONFIGURE)
+        robot.until(lambda: len(robot.diagnostics) > 10, 'more than ten diagnostics')
