@@ -49,7 +49,9 @@ RULES: dict[str, Rule] = {
     'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
-                     'repeatable runs. The publisher has to be reliable.'),
+                     'repeatable runs. The publisher has to be RELIABLE and KEEP_ALL: one that '
+                     'keeps the last few overwrites frames that were not taken yet, and nobody '
+                     'hears of it.'),
     'tracker_threads': Rule(0, 'CPU threads of the tracker; 0: half of the cores.', 0, 256),
     'encoder_threads': Rule(0, 'CPU threads of the encoder; 0: a quarter of the cores.', 0, 256),
     'language_threads': Rule(0, 'CPU threads of the language model; 0: a quarter of the cores.',

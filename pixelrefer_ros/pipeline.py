@@ -27,12 +27,20 @@ from pixelrefer_ros.tracking import TrackingWorker
 from pixelrefer_ros.worker import budget
 
 MIB = 1 << 20
-#: Frames that lockstep takes in before its publisher is held up.
-LOCKSTEP_DEPTH = 100
 #: Frames that may wait for the subscription's callback. The newest wins in the slot behind it,
 #: which counts what it drops; with a depth of 1 a busy machine would lose frames here, uncounted,
 #: that somebody has seen and is about to name in a prompt.
 LIVE_DEPTH = 10
+LIVE_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=LIVE_DEPTH,
+    reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+#: No depth: a reliable reader that keeps the last N replaces its oldest frame by a newer one and
+#: tells nobody. One that keeps all takes no more when the middleware's bound is reached (Fast DDS:
+#: `max_samples`, 5000). A writer that is reliable and keeps all, which is its duty here, then
+#: fills up to the same bound and its publishing fails, which it hears of and may try again.
+LOCKSTEP_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE)
 
 
 class Pipeline:
@@ -132,12 +140,7 @@ class Pipeline:
             self._publishing.removed(self.table.epoch, object_ids)
 
     def _subscribe(self) -> Any:
-        lockstep = self.settings.lockstep
-        qos = QoSProfile(
-            history=HistoryPolicy.KEEP_LAST, depth=LOCKSTEP_DEPTH if lockstep else LIVE_DEPTH,
-            reliability=(ReliabilityPolicy.RELIABLE if lockstep
-                         else ReliabilityPolicy.BEST_EFFORT),
-            durability=DurabilityPolicy.VOLATILE)
+        qos = LOCKSTEP_QOS if self.settings.lockstep else LIVE_QOS
         subscribe = partial(
             self._node.create_subscription, qos_profile=qos,
             callback_group=MutuallyExclusiveCallbackGroup(),
