@@ -22,6 +22,10 @@ def _refuse(file: Path, reason: str) -> PixelReferError:
     return PixelReferError('CHECKPOINT', f'{file}: {reason}')
 
 
+def _one_line(error: Exception) -> str:
+    return ' '.join(f'{type(error).__name__}: {error}'.split())
+
+
 def read_config(folder: Path) -> Sam2VideoConfig:
     """The configuration in `folder`; raises PixelReferError CHECKPOINT naming file and reason."""
     file = folder / 'config.json'
@@ -37,8 +41,8 @@ def read_config(folder: Path) -> Sam2VideoConfig:
     values['model_type'] = 'sam2_video'
     try:
         return Sam2VideoConfig.from_dict(values)
-    except (TypeError, ValueError, KeyError) as error:
-        raise _refuse(file, f'is not a SAM 2 configuration ({error})') from error
+    except Exception as error:  # as when the model is built
+        raise _refuse(file, f'is not a SAM 2 configuration ({_one_line(error)})') from error
 
 
 def read_weights(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
@@ -106,8 +110,8 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
     try:
         with torch.device('meta'):
             expected = {name: t.shape for name, t in Sam2VideoModel(config).state_dict().items()}
-    except (ValueError, RuntimeError, TypeError, AttributeError, AssertionError) as error:
-        raise _refuse(folder / 'config.json', f'cannot be built ({error})') from error
+    except Exception as error:  # transformers raises its own plain ones besides KeyError and others
+        raise _refuse(folder / 'config.json', f'cannot be built ({_one_line(error)})') from error
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     wrong = [name for name in expected if name in tensors

@@ -69,6 +69,17 @@ def test_another_architecture_is_refused_with_what_differs(narrow, folder):
     assert 'missing' in reason(folder)
 
 
+@pytest.mark.parametrize('part, name, value', [
+    ('mask_decoder_config', 'hidden_size', 'wide'), ('prompt_encoder_config', 'hidden_act', 'nope'),
+    (None, 'memory_fuser_hidden_act', 'nope'), (None, 'memory_fuser_num_layers', 'two')])
+def test_a_setting_that_no_model_can_be_built_with_is_named_with_its_file(
+        folder, part, name, value):
+    values = json.loads((folder / 'config.json').read_text())
+    (values[part] if part else values)[name] = value
+    (folder / 'config.json').write_text(json.dumps(values))
+    assert reason(folder).startswith(f'{folder / "config.json"}: ') and '\n' not in reason(folder)
+
+
 def test_another_input_size_needs_no_other_weights(folder):
     tracker = ObjectTracker.from_checkpoint(folder, image_size=128)
     track = tracker.add('a', Box(22, 34, 58, 68), frame(0))
