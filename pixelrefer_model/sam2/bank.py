@@ -17,10 +17,12 @@ MEMORY_DTYPE = torch.bfloat16
 
 @dataclass(frozen=True)
 class Remembered:
-    """One frame of one object. index counts the tracker's frames; spatial [hw, 64], None where
-    only the pointer [C] is kept."""
+    """One frame of one object. index counts the tracker's frames, for distances; stamp_ns says
+    which frame it is, None for one of before a jump in time. spatial [hw, 64], None where only the
+    pointer [C] is kept."""
 
     index: int
+    stamp_ns: int | None
     spatial: Tensor | None
     pointer: Tensor
 
@@ -41,14 +43,19 @@ class MemoryBank:
         return len(self._anchors) + len(self._recent)
 
     @property
-    def first_index(self) -> int | None:
-        """The frame of the first prompt; None before there was one."""
-        return self._anchors[0].index if self._anchors else None
+    def first_ns(self) -> int | None:
+        """Stamp of the first prompt's frame; None before there was one, or if time jumped since."""
+        return self._anchors[0].stamp_ns if self._anchors else None
+
+    def index_of(self, stamp_ns: int) -> int | None:
+        """The index under which a frame is remembered; None where it is not."""
+        return next((each.index for each in (*self._anchors, *self._recent)
+                     if each.stamp_ns == stamp_ns), None)
 
     def anchor(self, entry: Remembered) -> None:
-        """Remember a prompted frame; one of the same index is replaced, the oldest but the first
+        """Remember a prompted frame; one of the same stamp is replaced, the oldest but the first
         goes when there are too many."""
-        self.drop(entry.index)
+        self.drop(entry.stamp_ns)
         self._anchors.append(entry)
         self._anchors.sort(key=lambda each: each.index)
         if len(self._anchors) > self.policy.anchors:
@@ -61,10 +68,15 @@ class MemoryBank:
             old = self._recent[-1 - self.spatial]
             self._recent[-1 - self.spatial] = replace(old, spatial=None)
 
-    def drop(self, index: int) -> None:
+    def drop(self, stamp_ns: int) -> None:
         """Forget what was remembered of one frame."""
-        self._anchors = [each for each in self._anchors if each.index != index]
-        self._keep(each for each in self._recent if each.index != index)
+        self._anchors = [each for each in self._anchors if each.stamp_ns != stamp_ns]
+        self._keep(each for each in self._recent if each.stamp_ns != stamp_ns)
+
+    def jump(self) -> None:
+        """Time jumps: stamps may come again, and mean other frames than those remembered."""
+        self._anchors = [replace(each, stamp_ns=None) for each in self._anchors]
+        self._keep(replace(each, stamp_ns=None) for each in self._recent)
 
     def drop_after(self, index: int) -> None:
         """Forget the unprompted frames after `index`, which are about to be seen again."""

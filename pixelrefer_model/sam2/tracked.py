@@ -25,10 +25,10 @@ class Seen:
 
 @dataclass
 class Given:
-    """What was given for an object on frame `index`, to which a correction adds: points [1, P, 2]
-    in input pixels with labels [1, P], or the logits [1, 4h, 4w] of a mask."""
+    """What was given for an object on the frame of `stamp_ns`, to which a correction adds: points
+    [1, P, 2] in input pixels with labels [1, P], or the logits [1, 4h, 4w] of a mask."""
 
-    index: int
+    stamp_ns: int
     points: Tensor | None
     labels: Tensor | None
     logits: Tensor | None

@@ -4,6 +4,7 @@
 import os
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from transformers import Sam2VideoModel
@@ -117,6 +118,7 @@ class ObjectTracker:
         self._kept.clear()
         for tracked in self._objects.values():
             tracked.machine.lose()
+            tracked.bank.jump()
             tracked.given = None
             tracked.track = Track(tracked.id, TrackState.LOST, None, 0.0, None, 0, stamp_ns,
                                   tracked.machine.last_seen_ns)
@@ -181,14 +183,18 @@ class ObjectTracker:
 
     def _prompt(self, tracked: Tracked, prompt: Prompt, seen: Seen, alone: bool) -> Track:
         """Apply a prompt on `seen`, remember it as an anchor, catch up to the newest frame."""
-        network, index = self.network, seen.index
-        before = tracked.given if tracked.given and tracked.given.index == index else None
-        first = tracked.bank.first_index
-        alone = alone or (before is not None and first == index)
+        network, index = self.network, tracked.bank.index_of(seen.stamp_ns)
+        if index is not None:
+            # no longer kept, but remembered of this object: what came after it is made anew
+            seen = replace(seen, index=index)
+        index = seen.index
+        same = tracked.given is not None and tracked.given.stamp_ns == seen.stamp_ns
+        before = tracked.given if same else None
+        alone = alone or (same and tracked.bank.first_ns == seen.stamp_ns)
         if isinstance(prompt, MaskPrompt):
             mask = pixels.to_mask_prompt(prompt.mask, network.size, network.device)
             decoded, full = network.given(seen.features, mask)
-            given = Given(index, None, None, decoded.logits)
+            given = Given(seen.stamp_ns, None, None, decoded.logits)
         else:
             decoded, given = self._point_at(tracked, prompt, seen, before, alone)
             full = network.full_size(decoded.logits)
@@ -196,7 +202,8 @@ class ObjectTracker:
         memory = network.remember(seen.features.coarse, full, score,
                                   torch.ones(1, dtype=torch.bool, device=network.device))
         tracked.bank.drop_after(index)
-        tracked.bank.anchor(Remembered(index, memory[0].to(MEMORY_DTYPE), decoded.pointer[0]))
+        tracked.bank.anchor(Remembered(index, seen.stamp_ns, memory[0].to(MEMORY_DTYPE),
+                                       decoded.pointer[0]))
         tracked.given, tracked.index = given, index
         self._publish(tracked, seen, decoded, lambda area: tracked.machine.prompted(
             area, seen.stamp_ns))
@@ -226,7 +233,7 @@ class ObjectTracker:
         found = network.candidates(image, features.fine, points.to(network.dtype), labels, dense)
         decoded = network.choose(found, network.multimask(alone, points.shape[1]),
                                  believe=self.memory.believe_prompt)
-        return decoded, Given(seen.index, points, labels, None)
+        return decoded, Given(seen.stamp_ns, points, labels, None)
 
     def _follow(self, objects: list[Tracked], seen: Seen) -> None:
         """Decode one frame for several objects as one batch, then remember the good ones."""
@@ -261,8 +268,9 @@ class ObjectTracker:
             for at in self._batches(len(kept))])
         for at, row in enumerate(kept):
             # clones: a view would keep the whole batch, other objects' memories included
-            objects[row].bank.add(Remembered(seen.index, memory[at].to(MEMORY_DTYPE).clone(),
-                                             decoded.pointer[row].clone()))
+            objects[row].bank.add(Remembered(
+                seen.index, seen.stamp_ns, memory[at].to(MEMORY_DTYPE).clone(),
+                decoded.pointer[row].clone()))
 
     def _batches(self, count: int) -> list[slice]:
         """How `count` objects go through the convolutions: all at once on a GPU, one by one on a

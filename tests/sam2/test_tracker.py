@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects come and go at any frame; past prompts are caught up; bad ones change nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -130,6 +132,50 @@ def test_points_on_one_frame_are_bounded_and_one_too_many_changes_nothing(narrow
     assert disturbed.held() == held
     assert same(disturbed.step(frame(1))[0], calm.step(frame(1))[0])
     disturbed.correct('a', Click.at(40, 50), frame(1))
+
+
+def test_points_add_to_a_prompt_on_a_frame_no_longer_kept_and_its_mask_is_forgotten(narrow):
+    points = [Click.at(40, 50), Click(np.array([[5.0, 5]]), np.array([0])), Click.at(44, 54)]
+    both = Click(np.concatenate([p.points for p in points[1:]]), np.array([0, 1]))
+    first_two = Click(np.concatenate([p.points for p in points[:2]]), np.array([1, 0]))
+    tracks = []
+    for given, added in ((first_two, points[2]), (points[0], both)):
+        tracker = ObjectTracker(narrow)
+        tracker.add('a', given, frame(0))
+        for t in range(1, KEPT_FRAMES + 3):
+            tracker.step(frame(t))
+        tracks.append([tracker.correct('a', added, frame(0)), *tracker.step(frame(t + 1))])
+    # What was seen of the object under the first mask, which differed, has left no trace.
+    assert all(same(one, other) for one, other in zip(*tracks))
+
+
+def test_points_on_one_dropped_frame_are_not_those_of_another(tracker, monkeypatch):
+    shown, candidates = [], tracker.network.candidates
+
+    def noted(image, fine, points, labels, masks=None):
+        shown.append(0 if points is None else points.shape[1])
+        return candidates(image, fine, points, labels, masks)
+
+    tracker.step(frame(6))
+    tracker.step(frame(9))
+    tracker.add('a', Click.at(56, 50), frame(8))
+    before = tracker.held().tensors
+    monkeypatch.setattr(tracker.network, 'candidates', noted)
+    tracker.correct('a', Click.at(54, 50), frame(7))
+    assert shown[0] == 1
+    # Both frames are remembered as prompted ones.
+    assert tracker.held().tensors == before + 2
+
+
+def test_a_stamp_that_comes_again_after_a_jump_in_time_is_another_frame(narrow):
+    tracks, held = [], []
+    for stamp_ns in (frame(0).stamp_ns, 7):
+        tracker = ObjectTracker(narrow)
+        tracker.add('a', Click.at(40, 50), frame(0))
+        tracker.lose(stamp_ns)
+        tracks.append(tracker.correct('a', Click.at(42, 52), replace(frame(0), stamp_ns=stamp_ns)))
+        held.append(tracker.held())
+    assert same(*tracks) and held[0] == held[1]
 
 
 def test_a_replaced_object_remembers_nothing_of_what_it_was(narrow):
