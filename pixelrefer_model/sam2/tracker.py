@@ -230,7 +230,7 @@ class ObjectTracker:
             dense = before.logits[None].clamp(-_PROMPT_LOGIT, _PROMPT_LOGIT)
         image = network.unconditioned(features.coarse) if alone else network.condition(
             features.coarse, [tracked.bank.selection(seen.index)])
-        found = network.candidates(image, features.fine, points.to(network.dtype), labels, dense)
+        found = network.candidates(image, features.fine, points, labels, dense)
         decoded = network.choose(found, network.multimask(alone, points.shape[1]),
                                  believe=self.memory.believe_prompt)
         return decoded, Given(seen.stamp_ns, points, labels, None)

@@ -110,6 +110,13 @@ def test_a_past_correction_of_one_object_leaves_the_other_alone(narrow):
     assert not same(a, expected_a)
 
 
+def test_a_click_is_as_exact_in_bfloat16(narrow):
+    tracker = ObjectTracker(narrow.to(torch.bfloat16))
+    one, other = (tracker.add(name, Click.at(x, 60), frame(0)).logits
+                  for name, x in (('a', 80.0), ('b', 80.25)))
+    assert not torch.equal(one, other)
+
+
 def test_points_on_the_frame_of_the_prompt_add_to_it(narrow):
     bit_by_bit, at_once = ObjectTracker(narrow), ObjectTracker(narrow)
     bit_by_bit.add('a', Click.at(40, 50), frame(0))
