@@ -68,7 +68,8 @@ class StatePolicy:
 @dataclass(frozen=True)
 class MaskPolicy:
     """How logits become published masks: connected parts under `islands` of the area are dropped;
-    `exclusive`: a pixel claimed by several objects goes to the one with the largest logit."""
+    `exclusive`: a pixel claimed by several objects goes to the one with the largest logit, and an
+    object that is left none is not in view."""
 
     islands: float = 0.01
     exclusive: bool = False

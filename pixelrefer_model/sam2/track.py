@@ -64,6 +64,8 @@ class StateMachine:
         self.last_seen_ns = 0
         #: From when the time until LOST counts.
         self._gone_ns = 0
+        #: Both as they were before the object was seen last.
+        self._before = 0, 0
         self._good_area = 0
         self._back = 0
 
@@ -96,16 +98,29 @@ class StateMachine:
             if self._back >= policy.back_frames:
                 self._back = 0
                 self._seen(TrackState.TRACKED, area, stamp_ns)
-        if self.state is TrackState.OCCLUDED and \
-                stamp_ns - self._gone_ns > policy.lost_after_s * 1e9:
-            self.state = TrackState.LOST
+        self._lose_after_a_time(stamp_ns)
+        return self.state
+
+    def covered(self, stamp_ns: int) -> TrackState:
+        """Other objects have every pixel of it in this frame: it is not in view after all."""
+        self._back = 0
+        if self.state.in_view:
+            self.state = TrackState.OCCLUDED
+            self.last_seen_ns, self._gone_ns = self._before
+        self._lose_after_a_time(stamp_ns)
         return self.state
 
     def lose(self) -> None:
         """Time jumped: the object is LOST, not seen in the new time, until it is surely back."""
         self.state, self._back, self.last_seen_ns = TrackState.LOST, 0, 0
 
+    def _lose_after_a_time(self, stamp_ns: int) -> None:
+        if self.state is TrackState.OCCLUDED and \
+                stamp_ns - self._gone_ns > self.policy.lost_after_s * 1e9:
+            self.state = TrackState.LOST
+
     def _seen(self, state: TrackState, area: int, stamp_ns: int) -> None:
+        self._before = self.last_seen_ns, self._gone_ns if self.last_seen_ns else stamp_ns
         self.state, self.last_seen_ns, self._gone_ns = state, stamp_ns, stamp_ns
         if state is TrackState.TRACKED:
             self._good_area = area

@@ -295,7 +295,8 @@ class ObjectTracker:
             tracked.machine.last_seen_ns, decoded.logits[0].float().cpu().clone())
 
     def _exclude(self, seen: Seen) -> None:
-        """Give pixels that several objects claim to the one with the largest logit."""
+        """Give pixels that several objects claim to the one with the largest logit; an object that
+        is left none is not in view."""
         shown = [each for each in self._objects.values() if each.track.mask is not None]
         if len(shown) < 2:
             return
@@ -303,7 +304,10 @@ class ObjectTracker:
                                  seen.width)
         winner = logits.argmax(0).numpy()
         for rank, each in enumerate(shown):
-            mask = each.track.mask & (winner == rank)
-            each.track = Track(each.id, each.track.state, mask, each.track.score,
-                               pixels.box_of(mask), int(mask.sum()), each.track.stamp_ns,
-                               each.track.last_seen_ns, each.track.logits)
+            mask, state = each.track.mask & (winner == rank), each.track.state
+            if not mask.any():
+                mask, state = None, each.machine.covered(seen.stamp_ns)
+            each.track = replace(
+                each.track, state=state, mask=mask, last_seen_ns=each.machine.last_seen_ns,
+                box=None if mask is None else pixels.box_of(mask),
+                area=0 if mask is None else int(mask.sum()))

@@ -9,7 +9,8 @@ import torch
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.prompt import MOST_POINTS, Box, Click, MaskPrompt, Scribble
-from pixelrefer_model.sam2 import MaskPolicy, MemoryPolicy, ObjectTracker, TrackState
+from pixelrefer_model.sam2 import (
+    MaskPolicy, MemoryPolicy, ObjectTracker, StatePolicy, TrackState)
 from pixelrefer_model.sam2.tracker import KEPT_FRAMES
 from tests.sam2.conftest import HEIGHT, WIDTH, disc_mask, frame, say
 
@@ -264,6 +265,23 @@ def test_exclusive_masks_share_no_pixel(narrow):
     tracker.add('b', Click.at(44, 52), frame(0))
     a, b = tracker.step(frame(1))
     assert not (a.mask & b.mask).any()
+
+
+def test_an_object_whose_every_pixel_another_one_has_is_not_in_view(narrow):
+    tracker = ObjectTracker(narrow, masks=MaskPolicy(exclusive=True), memory=MemoryPolicy.plain(),
+                            states=StatePolicy(lost_after_s=0.35))
+    tracker.add('a', Click.at(40, 50), frame(0))
+    first = tracker.add('twin', Click.at(40, 50), frame(0))
+    states = []
+    for t in range(1, 7):
+        a, twin = tracker.step(frame(t))
+        assert a.state is TrackState.TRACKED and a.mask.any()
+        assert twin.mask is None and twin.box is None and twin.area == 0
+        assert twin.last_seen_ns == first.stamp_ns
+        states.append(twin.state)
+    assert states[0] is TrackState.OCCLUDED and states[-1] is TrackState.LOST
+    tracker.remove('a')
+    assert [tracker.step(frame(t))[0].state for t in (7, 8)][-1] is TrackState.TRACKED
 
 
 def test_bad_frames_are_not_remembered(narrow):
