@@ -134,3 +134,12 @@ class MaskPrompt:
 
 
 Prompt = Click | Box | Scribble | MaskPrompt
+
+
+def check_selects(prompt: Prompt) -> None:
+    """Raise PixelReferError BAD_LABELS for clicks that are all off the object: they may correct an
+    object, but select none."""
+    if isinstance(prompt, Click) and not np.isin(prompt.labels, 1).any():
+        raise PixelReferError(
+            'BAD_LABELS', 'every point is off the object (label 0), which selects nothing; at '
+            'least one point on it (label 1) is allowed, or points off it to correct an object')

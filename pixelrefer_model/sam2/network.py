@@ -193,8 +193,9 @@ class Sam2Network:
         """Run the prompt encoder and the mask decoder on N objects.
 
         image [N, C, h, w]: coarse features, conditioned or not. points [N, P, 2]: pixels of the
-        S x S input, float32 whatever the network's type (bfloat16 is 2 px off at 1024); labels [N, P]: 1 on, 0 off, 2 and 3 the corners of a box, -1 none; no points
-        at all is the tracking case. masks [N, 1, 4h, 4w]: dense prompt.
+        S x S input, float32 whatever the network's type (bfloat16 is 2 px off at 1024); labels
+        [N, P]: 1 on, 0 off, 2 and 3 the corners of a box, -1 none; no points at all is the
+        tracking case. masks [N, 1, 4h, 4w]: dense prompt.
         """
         model, decoder = self.model, self.model.mask_decoder
         count = len(image)

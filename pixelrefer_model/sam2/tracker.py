@@ -11,7 +11,7 @@ from transformers import Sam2VideoModel
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt
+from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt, check_selects
 from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
 from pixelrefer_model.sam2.checkpoint import load_model
@@ -69,12 +69,13 @@ class ObjectTracker:
 
         On a frame older than the newest one processed the prompt is applied there and the object
         is caught up over the kept frames; the track is of the newest frame. Raises PixelReferError
-        DUPLICATE_ID, or what `prompt.check` raises.
+        DUPLICATE_ID, what `prompt.check` raises, or BAD_LABELS for clicks that are all off it.
         """
         if object_id in self._objects:
             raise PixelReferError('DUPLICATE_ID', f'{object_id!r} is tracked already; correct or '
                                   'replace it, or choose another id')
         prompt.check(frame.width, frame.height)
+        check_selects(prompt)
         tracked = self._fresh(object_id)
         track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
         self._objects[object_id] = tracked
@@ -93,9 +94,13 @@ class ObjectTracker:
 
     @torch.inference_mode()
     def replace(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
-        """Forget what is remembered of an object and follow what `prompt` shows under its id."""
+        """Forget what is remembered of an object and follow what `prompt` shows under its id.
+
+        Raises PixelReferError UNKNOWN_ID, or what `add` raises of the prompt.
+        """
         self._known(object_id)
         prompt.check(frame.width, frame.height)
+        check_selects(prompt)
         tracked = self._fresh(object_id)
         track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
         self._objects[object_id] = tracked

@@ -56,6 +56,7 @@ PROMPTS = {
     'a click on the row after the last': (click(10, HEIGHT), 'OUT_OF_IMAGE'),
     'more labels than points': (Prompt(points=[CENTRE], labels=[1, 0]), 'BAD_LABELS'),
     'a label that is neither 0 nor 1': (click(10, 10, label=2), 'BAD_LABELS'),
+    'no point on the object': (click(10, 10, label=0), 'BAD_LABELS'),
     'more points than allowed': (Prompt(points=[CENTRE] * 65), 'BAD_POINTS'),
     'points and a mask': (Prompt(points=[CENTRE], mask=mask().mask), 'BAD_POINTS'),
     'a scribble of one point': (Prompt(scribble=[CENTRE]), 'BAD_POINTS'),

@@ -230,6 +230,7 @@ def test_a_step_on_the_newest_frame_again_changes_nothing(tracker):
     assert same(once, twice) and tracker.held() == held
 
 
+OFF = Click(np.array([[90.0, 90], [5, 5]]), np.array([0, 0]))
 BAD = [
     ('DUPLICATE_ID', lambda t: t.add('a', Click.at(40, 50), frame(4))),
     ('OUT_OF_IMAGE', lambda t: t.add('b', Click.at(WIDTH + 1, 50), frame(4))),
@@ -237,6 +238,8 @@ BAD = [
     ('EMPTY_MASK', lambda t: t.replace('a', MaskPrompt(np.zeros((HEIGHT, WIDTH), bool)),
                                        frame(4))),
     ('MASK_SIZE', lambda t: t.add('b', MaskPrompt(np.ones((5, 5), bool)), frame(4))),
+    ('BAD_LABELS', lambda t: t.add('b', OFF, frame(4))),
+    ('BAD_LABELS', lambda t: t.replace('a', OFF, frame(4))),
     ('UNKNOWN_ID', lambda t: t.correct('nobody', Click.at(40, 50), frame(4))),
     ('UNKNOWN_ID', lambda t: t.replace('nobody', Click.at(40, 50), frame(4))),
     ('UNKNOWN_ID', lambda t: t.remove('nobody')),
@@ -257,6 +260,12 @@ def test_a_bad_request_is_named_and_changes_nothing(narrow, code, request_):
     assert raised.value.code == code and raised.value.message
     assert (disturbed.held(), disturbed.ids, disturbed.encoded) == before
     assert same(disturbed.step(frame(4))[0], calm.step(frame(4))[0])
+
+
+def test_clicks_off_an_object_correct_it_and_refine_a_box(tracker):
+    tracker.add('a', Box(22, 34, 58, 68, clicks=OFF), frame(0))
+    tracker.step(frame(1))
+    assert tracker.correct('a', OFF, frame(1)).stamp_ns == frame(1).stamp_ns
 
 
 def test_exclusive_masks_share_no_pixel(narrow):
