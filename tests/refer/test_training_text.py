@@ -44,7 +44,7 @@ def test_a_training_sequence_is_the_prompt_of_inference_and_its_answer():
         assert torch.equal(tokens.flatten(0, 1)[batch.rows], prompt.tokens)
         assert batch.targets[0][batch.targets[0] >= 0].tolist() == answer
         with torch.no_grad():
-            scores, truth = trainer.answer_scores(tokens, batch)
+            scores, truth = trainer.answer_scores(trainer.hidden(tokens, batch), batch)
         said = collect(language.generate([prompt], max_new_tokens=1), 1)[0]
         assert said.token_ids == [int(scores[0].argmax())] and truth.tolist() == answer
 
@@ -57,11 +57,11 @@ def test_padding_changes_no_score():
     tokens = torch.randn(4, K, model.config.language.hidden_size)
     with torch.no_grad():
         together, = sequences(ASKED, K, tokenizer, buckets=1)
-        scores, _ = trainer.answer_scores(tokens, together)
+        scores, _ = trainer.answer_scores(trainer.hidden(tokens, together), together)
         alone = []
         for one in sorted(ASKED, key=lambda a: len(a.regions[0]) * 100 + len(a.regions)):
             batch, = sequences([one], K, tokenizer, buckets=1)
-            alone.append(trainer.answer_scores(tokens, batch)[0])
+            alone.append(trainer.answer_scores(trainer.hidden(tokens, batch), batch)[0])
     lengths = [len(a) for a in alone]
     assert len(scores) == sum(lengths)
     both = sorted(map(tuple, scores.sum(1, keepdim=True).round(decimals=2).tolist()))

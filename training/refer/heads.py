@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pixelrefer_model.pixelrefer import PixelReferConfig
 from training.refer.facts import (
     AIR, CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
-from training.refer.scenes import Scene
+from training.refer.scenes import Scene, shift
 
 SUPPORTS = ('table', *CATEGORIES)
 #: Words that a head tells apart, and the weight of its loss.
@@ -23,6 +23,7 @@ WORDS = {'category': (CATEGORIES, 1.0), 'colour': (COLOURS, 0.7), 'pattern': (PA
          'support': (SUPPORTS, 0.6)}
 CELL_WORDS = {'category': 0.6, 'colour': 0.4, 'pattern': 0.6}
 MOTION_WEIGHT, SHIFT_WEIGHT, PLACE_WEIGHT, POSE_WEIGHT = 1.0, 6.0, 4.0, 0.5
+DIFFERENCE_WEIGHT = 4.0
 UNKNOWN = -100
 
 
@@ -31,8 +32,7 @@ class Labels:
     """Targets of a step. words: per head int64 [R] (UNKNOWN where there is none). places: float
     [R, 6], camera and world position in metres. poses: float [U, 6], one per encoded frame.
     clips: per object of a clip its regions, oldest first, and motion int64. shifts: float
-    [clips, 3], how far it moved from its first view to its last: right and forward of the last
-    camera, and up, in metres."""
+    [clips, 3], see `shift`."""
 
     words: dict[str, Tensor]
     places: Tensor
@@ -58,19 +58,12 @@ def labels(scenes: list[Scene]) -> Labels:
             if motion:
                 rows = [start + r for r, (_, other) in enumerate(scene.regions) if other == i]
                 clips.append((rows, MOTIONS.index(motion)))
-                shifts.append(_shift(scene, i))
+                shifts.append(shift(scene, i))
         start += len(scene.regions)
     return Labels({name: torch.tensor(values) for name, values in words.items()},
                   torch.tensor(np.array(places), dtype=torch.float32),
                   torch.tensor(np.array(poses), dtype=torch.float32), clips,
                   torch.tensor(np.array(shifts), dtype=torch.float32).reshape(-1, 3))
-
-
-def _shift(scene: Scene, i: int) -> tuple[float, float, float]:
-    views = scene.views_of(i)
-    x, y, z = np.subtract(scene.facts[views[-1]][i].world, scene.facts[views[0]][i].world)
-    yaw = scene.poses[views[-1]][3]
-    return x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw), z
 
 
 def _support(fact: Fact, facts: list[Fact]) -> str | None:
@@ -80,7 +73,8 @@ def _support(fact: Fact, facts: list[Fact]) -> str | None:
 
 
 class Heads(nn.Module):
-    """Linear heads on the mean object token, on cells, on frames and on clips."""
+    """Small heads on the mean object token, on cells, on frames, on clips, and on the language
+    model's state where an answer begins."""
 
     def __init__(self, config: PixelReferConfig) -> None:
         super().__init__()
@@ -90,8 +84,22 @@ class Heads(nn.Module):
         self.cells = nn.ModuleDict({n: nn.Linear(width, len(WORDS[n][0])) for n in CELL_WORDS})
         self.place = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 6))
         self.pose = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
+        self.difference = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 3))
         self.motion = nn.Sequential(nn.Linear(4 * out, out), nn.GELU(),
                                     nn.Linear(out, len(MOTIONS) + 3))
+
+    def difference_loss(self, hidden: Tensor, wanted: Tensor) -> Tensor:
+        """How well the language model's last state before an answer, [B, D], knows what the answer
+        compares, [B, 3] in metres, NaN where it compares nothing.
+
+        The answer itself is one word that tells left from right; the metres behind it say with
+        every example which way to go.
+        """
+        asked = ~wanted.isnan().any(1)
+        if not asked.any():
+            return hidden.sum() * 0
+        return DIFFERENCE_WEIGHT * F.smooth_l1_loss(
+            self.difference(hidden[asked]), wanted[asked], beta=0.05)
 
     def losses(self, tokens: Tensor, cells: Tensor, counts: list[int], frames: Tensor,
                wanted: Labels) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -95,6 +95,15 @@ def _motions(record: Record, chosen: list[int], contract: Contract) -> dict[int,
     return motions
 
 
+def shift(scene: Scene, thing: int) -> tuple[float, float, float]:
+    """How far an object of a clip moved from its first view to its last: right and forward of the
+    last camera, and up, in metres."""
+    views = scene.views_of(thing)
+    x, y, z = np.subtract(scene.facts[views[-1]][thing].world, scene.facts[views[0]][thing].world)
+    yaw = scene.poses[views[-1]][3]
+    return x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw), z
+
+
 def _pose_numbers(pose: Pose, flip: bool) -> np.ndarray:
     """World position, yaw from the y axis, pitch and roll: [6]. x, yaw and roll mirror."""
     forward, across = pose.rotation[:, 2], pose.rotation[:, 0]

@@ -4,12 +4,13 @@
 from dataclasses import dataclass, replace
 from random import Random
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from pixelrefer_model.language import Evidence, Tokenizer, compose
 from training.refer.questions import Asker, Item, shuffled_pairs
-from training.refer.scenes import Scene
+from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
 SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 14, 'size': 8, 'phrase': 10,
@@ -18,6 +19,8 @@ WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentenc
                  'detailed': 12}
 PAIR_SHARES = {'relation': 20, 'depth': 16, 'is_left': 6, 'is_right': 6, 'is_in_front': 6,
                'is_behind': 6, 'same_colour': 20, 'same_category': 8, 'held': 14, 'held_in': 8}
+#: Pair kinds that compare places.
+COMPARED = ('relation', 'depth', 'is_left', 'is_right', 'is_in_front', 'is_behind')
 #: Pair kinds whose yes is rare in a scene: every pair is tried.
 RARE = ('same_colour', 'same_category', 'held', 'held_in')
 
@@ -27,12 +30,15 @@ class Asked:
     """A question about regions of a step.
 
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
-    the image form.
+    the image form. difference: what the answer compares, in metres, where it compares places: the
+    first object's from the second's in the camera frame, or how far an object moved, as `Labels`
+    has it.
     """
 
     item: Item
     regions: list[list[int]]
     seconds: list[list[float]] | None
+    difference: tuple[float, float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,15 @@ class Sequences:
     """Prompts with their answers, padded at the end.
 
     ids: int64 [B, N]. rows: int64, the object token (region * K + k) of every `<REGION>` place in
-    order. targets: int64 [B, N], the next token where an answer is due, else -100.
+    order. targets: int64 [B, N], the next token where an answer is due, else -100. ends: int64 [B],
+    the last place of each prompt. differences: float [B, 3], NaN where nothing is compared.
     """
 
     ids: Tensor
     rows: Tensor
     targets: Tensor
+    ends: Tensor
+    differences: Tensor
 
 
 class Questioner:
@@ -95,7 +104,9 @@ class Questioner:
             for i, j in order if kind in RARE else order[:2]:
                 item = self.asker.pair(kind, facts, things[i], things[j])
                 if item:
-                    asked.append(Asked(item, [[place[k]] for k in item.objects], None))
+                    apart = None if kind not in COMPARED else tuple(
+                        np.subtract(facts[things[i]].camera, facts[things[j]].camera))
+                    asked.append(Asked(item, [[place[k]] for k in item.objects], None, apart))
                     break
         for _ in range(2):
             count = self.rng.randint(2, min(4, len(things)))
@@ -119,7 +130,8 @@ class Questioner:
             for _ in range(windows):
                 item = self.asker.single(self._draw(WINDOW_SHARES), facts, i, video=True)
                 if item:
-                    asked.append(Asked(item, [rows], [seconds]))
+                    moved = shift(scene, i) if item.kind == 'motion' else None
+                    asked.append(Asked(item, [rows], [seconds], moved))
         return asked
 
 
@@ -133,7 +145,7 @@ def sequences(asked: list[Asked], k: int, tokenizer: Tokenizer, *, buckets: int 
         prompt = compose(one.item.text, evidence)
         head = tokenizer.encode(prompt.text)
         answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
-        made.append((head + answer, len(head), prompt.tokens[:, 0]))
+        made.append((head + answer, len(head), prompt.tokens[:, 0], one.difference))
     made.sort(key=lambda one: len(one[0]))
     size = -(-len(made) // buckets)
     return [_padded(made[at:at + size]) for at in range(0, len(made), size)]
@@ -144,11 +156,14 @@ def _rows(regions: list[int], k: int) -> Tensor:
     return (torch.tensor(regions)[:, None] * k + torch.arange(k))[..., None]
 
 
-def _padded(made: list[tuple[list[int], int, Tensor]]) -> Sequences:
-    longest = max(len(ids) for ids, _, _ in made)
+def _padded(made: list[tuple[list[int], int, Tensor, tuple[float, ...] | None]]) -> Sequences:
+    longest = max(len(ids) for ids, *_ in made)
     ids = torch.zeros(len(made), longest, dtype=torch.long)
     targets = torch.full((len(made), longest), -100)
-    for n, (sequence, head, _) in enumerate(made):
+    for n, (sequence, head, *_) in enumerate(made):
         ids[n, :len(sequence)] = torch.tensor(sequence)
         targets[n, head - 1:len(sequence) - 1] = ids[n, head:len(sequence)]
-    return Sequences(ids, torch.cat([rows for _, _, rows in made]), targets)
+    differences = [(np.nan,) * 3 if one is None else one for *_, one in made]
+    return Sequences(ids, torch.cat([rows for _, _, rows, _ in made]), targets,
+                     torch.tensor([head - 1 for _, head, *_ in made]),
+                     torch.tensor(np.array(differences), dtype=torch.float32))

@@ -41,8 +41,8 @@ class Recipe:
     clips: records of a step and process; objects: at most, of a single frame and of a clip.
     pairs: questions about two objects per frame; asked: per object of a frame and of a window."""
 
-    minutes: float = 65.0
-    vision: float = 0.58
+    minutes: float = 100.0
+    vision: float = 0.38
     seed: int = 0
     rate: float = 2e-3
     last_rate: float = 0.02
@@ -52,8 +52,8 @@ class Recipe:
     singles: int = 4
     clips: int = 2
     objects: tuple[int, int] = (5, 3)
-    pairs: int = 5
-    asked: tuple[int, int] = (3, 3)
+    pairs: int = 8
+    asked: tuple[int, int] = (2, 3)
     heads_later: float = 1.0
 
 
@@ -119,19 +119,25 @@ class Trainer:
                                          wanted)
         return Encoded(tokens, losses, said, wanted)
 
-    def answer_loss(self, tokens: Tensor, batches: list[Sequences]) -> Tensor:
-        """Mean cross-entropy over all answer tokens."""
-        total, count = 0.0, 0
+    def answer_loss(self, tokens: Tensor, batches: list[Sequences]) -> tuple[Tensor, Tensor]:
+        """Mean cross-entropy over all answer tokens, and the mean loss of the compared places."""
+        total, differences, count = 0.0, 0.0, 0
         for batch in batches:
-            scores, truth = self.answer_scores(tokens, batch)
+            hidden = self.hidden(tokens, batch)
+            scores, truth = self.answer_scores(hidden, batch)
             total = total + F.cross_entropy(scores, truth, reduction='sum')
             count += len(truth)
-        return total / count
+            ends = hidden[torch.arange(len(hidden)), batch.ends]
+            differences = differences + self.heads.difference_loss(ends, batch.differences)
+        return total / count, differences / len(batches)
 
-    def answer_scores(self, tokens: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
-        """Scores [T, V] and truth [T] at every place where an answer token is due."""
+    def hidden(self, tokens: Tensor, batch: Sequences) -> Tensor:
+        """The language model's last states [B, N, D] over prompts and answers."""
         embeds = self.model.embed(batch.ids, tokens.flatten(0, 1)[batch.rows])
-        hidden = self.model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        return self.model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+
+    def answer_scores(self, hidden: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """Scores [T, V] and truth [T] at every place where an answer token is due."""
         due = batch.targets >= 0
         return self.model.logits(hidden[due]), batch.targets[due]
 
@@ -146,9 +152,10 @@ class Trainer:
         parts = (VISION,)
         if self.speaking:
             self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
-            answers = self.answer_loss(encoded.tokens, self._asked(scenes))
+            answers, differences = self.answer_loss(encoded.tokens, self._asked(scenes))
             shown['answers'] = float(answers.detach())
-            loss = answers + recipe.heads_later * loss
+            shown['difference'] = float(differences.detach())
+            loss = answers + differences + recipe.heads_later * loss
             self.spoken += 1
             parts = (VISION, LANGUAGE)
         self._set_rates()
@@ -211,7 +218,7 @@ class Trainer:
         for kind in dict.fromkeys(one.item.kind for one in asked):
             some = [one for one in asked if one.item.kind == kind]
             batch, = sequences(some, self.model.config.mask_num, self.tokenizer, buckets=1)
-            scores, truth = self.answer_scores(tokens, batch)
+            scores, truth = self.answer_scores(self.hidden(tokens, batch), batch)
             wrong = torch.zeros(len(some), dtype=torch.bool)
             sequence = (batch.targets >= 0).nonzero()[:, 0]
             wrong.index_put_((sequence,), scores.argmax(1) != truth, accumulate=True)
