@@ -16,7 +16,8 @@ import torch
 from pixelrefer_model.answer import Answer, Question
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.language import Evidence, LanguageModel, compose, task_prompt
+from pixelrefer_model.language import (
+    Evidence, LanguageModel, compose, mentions, task_prompt)
 from pixelrefer_model.memory import (
     EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
@@ -158,13 +159,21 @@ class PerceptionEngine:
                 max_new_tokens: int = USUAL_NEW_TOKENS) -> Question:
         """Check a question and gather what it rests on; no model runs.
 
-        Raises PixelReferError: NO_OBSERVATION, BAD_BUDGET, EMPTY_QUESTION, SPECIAL_TOKEN,
-        UNKNOWN_OBJECT_REFERENCE, UNMENTIONED_ID, QUESTION_TOO_LONG.
+        Raises PixelReferError: BAD_BUDGET, UNKNOWN_ID, EMPTY_QUESTION, SPECIAL_TOKEN,
+        UNKNOWN_OBJECT_REFERENCE, UNMENTIONED_ID, NO_OBSERVATION, QUESTION_TOO_LONG. What is wrong
+        with the question is said before what was not seen.
         """
         if not 1 <= max_new_tokens <= MOST_NEW_TOKENS:
             raise PixelReferError(
                 'BAD_BUDGET', f'{max_new_tokens} answer tokens asked for; 1 to {MOST_NEW_TOKENS} '
                 'are allowed')
+        tracked = self.tracker.ids
+        for object_id in object_ids:
+            if object_id not in tracked:
+                raise PixelReferError(
+                    'UNKNOWN_ID', f'no object {object_id!r} is tracked; tracked are: '
+                    f'{", ".join(tracked) or "none"}')
+        mentions(question, object_ids)
         most = self.settings.max_frames if max_frames is None else max_frames
         chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
         evidence = []

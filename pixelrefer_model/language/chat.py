@@ -62,22 +62,36 @@ def compose(question: str, evidence: Sequence[Evidence]) -> RenderedPrompt:
     Raises PixelReferError: EMPTY_QUESTION, SPECIAL_TOKEN, UNKNOWN_OBJECT_REFERENCE,
     UNMENTIONED_ID, NO_OBSERVATION.
     """
-    check_text(question)
-    if not evidence:
-        raise PixelReferError('NO_OBSERVATION', 'the question is about no object; give the ids of '
-                                                'one or more')
+    named = mentions(question, [one.object_id for one in evidence])
     brackets = [bracket(one) for one in evidence]
     text = question.strip()
-    mentions = [_place(match, evidence) for match in _NAME.finditer(text)]
-    if not mentions:
+    if not named:
         order = list(range(len(evidence)))
         text = _introduction(brackets) + text
     else:
-        order = list(dict.fromkeys(mentions))
-        _check_all_mentioned(order, evidence)
-        text = _fill(text, mentions, brackets)
+        order = list(dict.fromkeys(named))
+        text = _fill(text, named, brackets)
     tokens = torch.cat([evidence[i].tokens.flatten(0, 1) for i in order])
     return RenderedPrompt(chat_text(text), tokens, question)
+
+
+def mentions(question: str, object_ids: Sequence[str]) -> list[int]:
+    """Which objects a question names, each time it does, as places in `object_ids`.
+
+    All that can be wrong with a question before anything of its objects is looked at. Raises
+    PixelReferError: EMPTY_QUESTION, SPECIAL_TOKEN, NO_OBSERVATION (no id at all),
+    UNKNOWN_OBJECT_REFERENCE, UNMENTIONED_ID.
+    """
+    check_text(question)
+    if not object_ids:
+        raise PixelReferError('NO_OBSERVATION', 'the question is about no object; give the ids of '
+                                                'one or more')
+    named = [_place(match, object_ids) for match in _NAME.finditer(question)]
+    missing = [one for place, one in enumerate(object_ids) if named and place not in named]
+    if missing:
+        raise PixelReferError('UNMENTIONED_ID', 'the question names some of its objects but not '
+                              f'{", ".join(missing)}; name all of them or none')
+    return named
 
 
 def chat_text(text: str) -> str:
@@ -130,23 +144,15 @@ def check_text(question: str, special: Sequence[str] = SPECIAL_TOKENS) -> None:
                                                'and <object:ID> are allowed')
 
 
-def _place(match: re.Match, evidence: Sequence[Evidence]) -> int:
+def _place(match: re.Match, ids: Sequence[str]) -> int:
     name, number = match.groups()
-    if name is None and len(number) <= _MOST_DIGITS and 1 <= int(number) <= len(evidence):
+    if name is None and len(number) <= _MOST_DIGITS and 1 <= int(number) <= len(ids):
         return int(number) - 1
-    ids = [one.object_id for one in evidence]
     if name in ids:
         return ids.index(name)
-    raise PixelReferError('UNKNOWN_OBJECT_REFERENCE', f'{match.group()[:80]} is none of the objects '
-                          f'asked about; <object:ID> of {", ".join(ids)} or <object1> to '
+    raise PixelReferError('UNKNOWN_OBJECT_REFERENCE', f'{match.group()[:80]} is none of the '
+                          f'objects asked about; <object:ID> of {", ".join(ids)} or <object1> to '
                           f'<object{len(ids)}> are allowed')
-
-
-def _check_all_mentioned(mentioned: Sequence[int], evidence: Sequence[Evidence]) -> None:
-    missing = [one.object_id for i, one in enumerate(evidence) if i not in mentioned]
-    if missing:
-        raise PixelReferError('UNMENTIONED_ID', 'the question names some of its objects but not '
-                              f'{", ".join(missing)}; name all of them or none')
 
 
 def _introduction(brackets: Sequence[str]) -> str:
@@ -156,10 +162,10 @@ def _introduction(brackets: Sequence[str]) -> str:
     return f'There are {len(brackets)} objects: {named}. '
 
 
-def _fill(text: str, mentions: Sequence[int], brackets: Sequence[str]) -> str:
+def _fill(text: str, named: Sequence[int], brackets: Sequence[str]) -> str:
     """Each first mention becomes the tokens (with the name if it comes again), others the name."""
     seen: set[int] = set()
-    coming = iter(mentions)
+    coming = iter(named)
 
     def put(_: re.Match) -> str:
         index = next(coming)
@@ -167,6 +173,6 @@ def _fill(text: str, mentions: Sequence[int], brackets: Sequence[str]) -> str:
         if index in seen:
             return name
         seen.add(index)
-        return (name if mentions.count(index) > 1 else '') + brackets[index]
+        return (name if named.count(index) > 1 else '') + brackets[index]
 
     return _NAME.sub(put, text)
