@@ -94,10 +94,14 @@ class PerceptionEngine:
     # --- lockstep: every frame, in order, in the caller's thread
 
     def track(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
-        """Select an object on a frame; it is observed there at once."""
+        """Select an object on a frame; it is observed there at once.
+
+        On a past frame the track is of the newest one, and `process` observes it on the next.
+        """
         track = self.tracker.add(object_id, prompt, frame)
         self._note([track])
-        self.memory.observe(self.observe(frame, self.due([track], 0), 0))
+        if track.stamp_ns == frame.stamp_ns:
+            self.memory.observe(self.observe(frame, self.due([track], 0), 0))
         return track
 
     def untrack(self, object_id: str) -> None:

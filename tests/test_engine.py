@@ -84,6 +84,15 @@ def test_a_window_rests_on_the_stamps_within_it(engine):
     assert 'Time 0.2:' in prompt.text and 'Time 0.4:' in prompt.text
 
 
+def test_an_object_selected_on_a_past_frame_is_observed_on_the_image_of_its_mask(engine):
+    for index in range(3):
+        engine.process(frame(index))
+    track = engine.track('square', square(0), frame(0))
+    assert track.stamp_ns == 2 * TENTH and engine.memory.held() == (0, 0)
+    engine.process(frame(3))
+    assert engine.ask('What is it?', ['square'], max_new_tokens=2).stamps_ns == [3 * TENTH]
+
+
 def test_only_clear_sight_is_remembered(engine):
     track = engine.track('square', square(0), frame(0))
     assert track.state is TrackState.TRACKED
