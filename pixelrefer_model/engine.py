@@ -37,13 +37,14 @@ MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
 @dataclass(frozen=True)
 class EngineSettings:
     """Policies of the engine. max_frames: observations of one object in one prompt.
-    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never)."""
+    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never). encode: an
+    object with an empty mask is left out of an observation, and the others are observed."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
     max_frames: int = 4
     abstain_below: float = 0.0
-    encode: EncodePolicy = field(default_factory=EncodePolicy.robot)
+    encode: EncodePolicy = EncodePolicy.robot(empty='skip')
 
 
 class PerceptionEngine:
@@ -149,14 +150,17 @@ class PerceptionEngine:
                 track.stamp_ns, self.memory.last_ns(track.object_id, epoch))]
 
     def observe(self, frame: Frame, tracks: list[Track], epoch: int) -> list[Observation]:
-        """Encode the objects' tokens on one frame, in one pass of the vision tower."""
+        """Encode the objects' tokens on one frame, in one pass of the vision tower. What the
+        encode policy skips has no observation."""
         if not tracks:
             return []
-        tokens = self.encoder.encode(frame.image, [track.mask for track in tracks])
+        made = self.encoder.encode_regions(
+            [frame.image], [track.mask for track in tracks], [0] * len(tracks))
+        seen = [tracks[k] for k in made.index]
         return [
             Observation(track.object_id, frame.stamp_ns, frame.camera, epoch, track.box,
-                        track.area, tokens[k].clone(), self.encoder.key)
-            for k, track in enumerate(tracks)]
+                        track.area, tokens.clone(), self.encoder.key)
+            for track, tokens in zip(seen, made.tokens, strict=True)]
 
     def prepare(self, question: str, object_ids: list[str], window: Window = Now(), *,
                 max_frames: int | None = None,

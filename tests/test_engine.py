@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the engine: frames go in once, questions cost only text, answers name their grounds."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,9 +10,9 @@ from pixelrefer_model.engine import DETAILS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language.generate import TokenEvent
-from pixelrefer_model.memory import EveryInterval, KeepLast, Now, Span
+from pixelrefer_model.memory import EveryFrame, EveryInterval, KeepLast, Now, Span
 from pixelrefer_model.prompt import Box, MaskPrompt
-from pixelrefer_model.sam2 import TrackState
+from pixelrefer_model.sam2 import MaskPolicy, ObjectTracker, TrackState
 
 TENTH = 100_000_000
 
@@ -91,6 +93,24 @@ def test_an_object_selected_on_a_past_frame_is_observed_on_the_image_of_its_mask
     assert track.stamp_ns == 2 * TENTH and engine.memory.held() == (0, 0)
     engine.process(frame(3))
     assert engine.ask('What is it?', ['square'], max_new_tokens=2).stamps_ns == [3 * TENTH]
+
+
+def test_an_object_without_a_pixel_keeps_no_other_from_being_observed(engine):
+    a, b = (engine.tracker.add(name, square(0), frame(0)) for name in 'ab')
+    nothing = replace(a, mask=np.zeros_like(a.mask))
+    assert [o.object_id for o in engine.observe(frame(0), [nothing, b], 0)] == ['b']
+
+
+def test_objects_that_exclude_one_another_are_observed_while_they_have_a_pixel():
+    tiny = PerceptionEngine.from_checkpoints()
+    tracker = ObjectTracker(tiny.tracker.network.model, masks=MaskPolicy(exclusive=True))
+    engine = PerceptionEngine(tracker, tiny.encoder, tiny.language,
+                              EngineSettings(keyframes=EveryFrame()))
+    for name in ('square', 'twin'):
+        engine.track(name, square(0), frame(0))
+    square_track, twin = engine.process(frame(1))
+    assert square_track.mask.any() and twin.mask is None
+    assert engine.memory.last_ns('square', 0) == TENTH and engine.memory.last_ns('twin', 0) == 0
 
 
 def test_only_clear_sight_is_remembered(engine):
