@@ -7,7 +7,7 @@ touches one model only, so that no model ever has two owners.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
