@@ -5,6 +5,8 @@ Two threads in one process gain far less at these sizes, and lose everything whe
 takes one of the cores.
 """
 
+import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -61,13 +63,19 @@ class Together:
 def run_together(count: int, work: Callable[..., None], *arguments: object) -> None:
     """Call `work(together, *arguments)` in `count` processes; returns when all have ended.
 
-    Raises torch.multiprocessing.ProcessRaisedException with the trace of the first that failed.
+    Raises torch.multiprocessing.ProcessRaisedException with the trace of the first that failed. To
+    be called by the main thread: SIGTERM ends all of them, as Ctrl-C does.
     """
     if count == 1:
         work(Together(), *arguments)
         return
-    with TemporaryDirectory() as folder:
-        torch.multiprocessing.spawn(_one, (count, Path(folder) / 'meet', work, arguments), count)
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    try:
+        with TemporaryDirectory() as folder:
+            torch.multiprocessing.spawn(
+                _one, (count, Path(folder) / 'meet', work, arguments), count, daemon=True)
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _one(rank: int, count: int, meeting: Path, work: Callable[..., None],
@@ -75,6 +83,7 @@ def _one(rank: int, count: int, meeting: Path, work: Callable[..., None],
     dist.init_process_group('gloo', init_method=f'file://{meeting}', rank=rank, world_size=count,
                             timeout=PATIENCE)
     try:
+        dist.barrier()  # who fails at once must not leave another waiting to meet it
         work(Together(rank, count), *arguments)
     finally:
         dist.destroy_process_group()

@@ -2,6 +2,12 @@
 """Rules of training in several processes: every one steps by the mean of all gradients."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +16,10 @@ from torch import nn
 
 from training.optimizer import Optimizer
 from training.together import Together, run_together
+
+ROOT = Path(__file__).parents[2]
+#: Ends what hangs; nothing is measured against it.
+WATCHDOG_S = 120.0
 
 
 def average_in(together: Together, folder: Path) -> None:
@@ -52,6 +62,29 @@ def fail_in_the_second(together: Together) -> None:
 def test_a_process_that_fails_ends_all_with_its_reason():
     with pytest.raises(torch.multiprocessing.ProcessRaisedException, match='has no shards'):
         run_together(2, fail_in_the_second)
+
+
+def wait_for_ever(together: Together, folder: Path) -> None:
+    (folder / str(together.rank)).write_text(str(os.getpid()))
+    threading.Event().wait()
+
+
+def test_a_terminated_run_leaves_no_process_behind(tmp_path):
+    program = ('import sys; from pathlib import Path; from training.together import run_together; '
+               'from test_together import wait_for_ever; '
+               'run_together(2, wait_for_ever, Path(sys.argv[1]))')
+    parent = subprocess.Popen([sys.executable, '-c', program, tmp_path], env={
+        **os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(Path(__file__).parent)])})
+    end = time.monotonic() + WATCHDOG_S
+    while len(list(tmp_path.iterdir())) < 2 or not all(p.read_text() for p in tmp_path.iterdir()):
+        assert time.monotonic() < end and parent.poll() is None
+        time.sleep(0.05)
+    children = [int(path.read_text()) for path in tmp_path.iterdir()]
+    parent.terminate()
+    assert parent.wait(WATCHDOG_S) == 128 + signal.SIGTERM
+    while any(Path(f'/proc/{pid}').exists() for pid in children):
+        assert time.monotonic() < end, 'a process outlived the run'
+        time.sleep(0.05)
 
 
 def test_one_process_needs_no_other(tmp_path):
