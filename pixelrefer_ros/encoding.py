@@ -123,7 +123,9 @@ class EncodingWorker(Worker):
             keyframes = [k for k in keyframes if self._valid(k, epoch)]
             observations = self._engine.observe(frame, [k.track for k in keyframes], epoch)
             with self._table.lock:
-                kept = [o for k, o in zip(keyframes, observations) if self._valid(k, epoch)]
+                # By id: the engine may have left some out.
+                valid = {k.object_id for k in keyframes if self._valid(k, epoch)}
+                kept = [o for o in observations if o.object_id in valid]
                 self._engine.memory.observe(kept)
             if kept:
                 self._counters.timed('encoded', time.monotonic() - began)

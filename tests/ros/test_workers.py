@@ -185,6 +185,19 @@ def test_a_request_to_add_is_answered_whatever_fails(bench):
     assert bench.output.faults == ['INTERNAL']
 
 
+def test_what_the_encoder_leaves_out_speaks_for_no_other_object(bench):
+    bench.see(1)
+    assert bench.add('cup', 'tray', number=1) == ['OK', 'OK']
+
+    def observe(frame, tracks, epoch):
+        # The first is left out, and of the second there is another mask meanwhile.
+        bench.table.put('tray', Sight(TrackedObject.TRACKED), epoch)
+        return [SimpleNamespace(object_id='tray', stamp_ns=frame.stamp_ns)]
+
+    bench.engine.observe = observe
+    assert bench.observed() == {}
+
+
 class RingClearedMeanwhile(FrameRing):
     """A reset clears it right after it was looked at."""
 
