@@ -5,7 +5,9 @@ import pytest
 import torch
 
 from pixelrefer_model.engine import TINY
+from pixelrefer_model.language import Generation, collect
 from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer import measure
 from training.refer.measure import Score, held_out_scenes, measure_refer
 from training.world import World
 
@@ -15,11 +17,25 @@ FLOORS = {'category': 0.71, 'colour': 0.95, 'pattern': 0.75, 'relation': 0.86, '
 
 
 @pytest.fixture(scope='module')
-def score() -> Score:
+def measured() -> tuple[Score, list[Generation]]:
+    """The score, and every answer as the language model gave it."""
+    said = []
+
+    def noted(*args) -> list[Generation]:
+        made = collect(*args)
+        said.extend(made)
+        return made
+
     torch.set_num_threads(1)
-    with World() as world:
+    with World() as world, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, 'collect', noted)
         made = held_out_scenes(world, SEED, SCENES, every_frame=False)
-        return measure_refer(PixelReferLite.from_checkpoint(TINY['refer']), made, None)[0]
+        return measure_refer(PixelReferLite.from_checkpoint(TINY['refer']), made, None)[0], said
+
+
+@pytest.fixture
+def score(measured) -> Score:
+    return measured[0]
 
 
 @pytest.mark.parametrize('name', FLOORS)
@@ -29,5 +45,7 @@ def test_answers_are_as_often_right_as_they_were(score, name):
     assert figure.value >= FLOORS[name]
 
 
-def test_every_answer_ends_by_itself(score):
-    assert all(text and len(text) < 120 for _, text, _, _ in score.answers)
+def test_every_answer_ends_by_itself(measured):
+    score, said = measured
+    assert said and {(one.reason, bool(one.text)) for one in said} == {('stop', True)}
+    assert all(text for _, text, _, _ in score.answers)
