@@ -230,7 +230,8 @@ build_interfaces() (
   site=lib/$(python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')/site-packages
   # The messages are small: a third of the compile time is worth more here than -O3.
   cmake -S "$root" -B "$state/build" -G Ninja -DCMAKE_BUILD_TYPE=None -DBUILD_TESTING=OFF \
-    -DCMAKE_C_FLAGS=-O1 -DCMAKE_CXX_FLAGS=-O1 -DPIXELREFER_PYTHON=OFF "-DPYTHON_INSTALL_DIR=$site" "-DPython3_EXECUTABLE=$venv/bin/python" \
+    -DCMAKE_C_FLAGS=-O1 -DCMAKE_CXX_FLAGS=-O1 -DPIXELREFER_PYTHON=OFF \
+    "-DPYTHON_INSTALL_DIR=$site" "-DPython3_EXECUTABLE=$venv/bin/python" \
     "-DCMAKE_INSTALL_PREFIX=$venv" "-DCMAKE_PROJECT_INCLUDE=$root/cmake/pip_prefix.cmake" &&
     cmake --build "$state/build" && cmake --install "$state/build"
 )
