@@ -13,7 +13,7 @@ from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor, Si
 from rclpy.signals import SignalHandlerOptions
 from ros_support import WATCHDOG
 
-from pixelrefer.srv import ListObjects
+from pixelrefer.srv import RemoveObjects
 from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.replies import LateService, Reply
 
@@ -35,12 +35,13 @@ def asked(request) -> Iterator[tuple[queue.Queue, object]]:
         context = rclpy.Context()
         rclpy.init(context=context, domain_id=domain,
                    signal_handler_options=SignalHandlerOptions.NO)
-        replies: queue.Queue[Reply] = queue.Queue()
+        replies: queue.Queue[tuple[str, Reply]] = queue.Queue()
         server = rclpy.create_node('server', context=context, **QUIET)
-        LateService(server, ListObjects, 'late', lambda _, reply: replies.put(reply),
+        LateService(server, RemoveObjects, 'late',
+                    lambda request, reply: replies.put((request.ids[0], reply)),
                     ReentrantCallbackGroup())
         client_node = rclpy.create_node('client', context=context, **QUIET)
-        client = client_node.create_client(ListObjects, 'late')
+        client = client_node.create_client(RemoveObjects, 'late')
         executors = [request.param(context=context), SingleThreadedExecutor(context=context)]
         threads = []
         for executor, node in zip(executors, (server, client_node)):
@@ -58,9 +59,9 @@ def asked(request) -> Iterator[tuple[queue.Queue, object]]:
                 thread.join()
 
 
-def ask(client) -> tuple[threading.Event, object]:
+def ask(client, name: str = '') -> tuple[threading.Event, object]:
     done = threading.Event()
-    future = client.call_async(ListObjects.Request())
+    future = client.call_async(RemoveObjects.Request(ids=[name]))
     future.add_done_callback(lambda _: done.set())
     return done, future
 
@@ -69,7 +70,7 @@ def test_replies_of_another_thread_arrive_on_a_quiet_wire(asked):
     replies, client = asked
     for number in range(100):
         done, future = ask(client)
-        reply = replies.get(timeout=WATCHDOG)
+        _, reply = replies.get(timeout=WATCHDOG)
         reply.response.epoch = number
         reply.send(reply.response)
         assert done.wait(WATCHDOG) and future.result().epoch == number
@@ -77,20 +78,22 @@ def test_replies_of_another_thread_arrive_on_a_quiet_wire(asked):
 
 def test_replies_may_come_in_another_order_than_the_requests(asked):
     replies, client = asked
-    waiting = [ask(client) for _ in range(5)]
-    held = [replies.get(timeout=WATCHDOG) for _ in waiting]
-    for number, reply in enumerate(reversed(held)):
+    waiting = [ask(client, str(number)) for number in range(5)]
+    # Two threads of an executor may hand requests over in any order: each says which it is.
+    held = dict(replies.get(timeout=WATCHDOG) for _ in waiting)
+    for number in (3, 0, 4, 2, 1):
+        reply = held[str(number)]
         assert not reply.answered
-        reply.response.epoch = number
+        reply.response.epoch = 10 + number
         assert reply.send(reply.response)
     assert all(done.wait(WATCHDOG) for done, _ in waiting)
-    assert [future.result().epoch for _, future in waiting] == [4, 3, 2, 1, 0]
+    assert [future.result().epoch for _, future in waiting] == [10, 11, 12, 13, 14]
 
 
 def test_only_the_first_answer_of_a_request_counts(asked):
     replies, client = asked
     done, future = ask(client)
-    reply = replies.get(timeout=WATCHDOG)
-    first, second = ListObjects.Response(epoch=1), ListObjects.Response(epoch=2)
+    _, reply = replies.get(timeout=WATCHDOG)
+    first, second = RemoveObjects.Response(epoch=1), RemoveObjects.Response(epoch=2)
     assert reply.send(first) and not reply.send(second)
     assert done.wait(WATCHDOG) and future.result().epoch == 1
