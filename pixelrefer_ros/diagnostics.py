@@ -9,8 +9,7 @@ from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-OK, WARN, ERROR, STALE = (DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR,
-                          DiagnosticStatus.STALE)
+OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 #: Seconds without a usable image after which the camera counts as stopped.
 QUIET = 2.0
@@ -18,7 +17,7 @@ QUIET = 2.0
 
 @dataclass(frozen=True)
 class Status:
-    """The state of one part. level: OK, WARN, ERROR or STALE; values: shown as they are."""
+    """The state of one part. level: OK, WARN or ERROR; values: shown as they are."""
 
     part: str
     level: bytes

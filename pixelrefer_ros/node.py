@@ -123,6 +123,8 @@ class PixelReferNode(LifecycleNode):
         self._problem = f'not {what}: {said}'
         self.get_logger().error(f'not {what}: ' + (
             str(error) if isinstance(error, PixelReferError) else traceback.format_exc()))
+        # The sentence is enough for a wrong file; what a library raised behind it may not be.
+        self.get_logger().debug(traceback.format_exc())
         return FAILURE
 
     def _stop(self) -> None:
