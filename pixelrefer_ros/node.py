@@ -4,6 +4,7 @@
 import gc
 import sys
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -97,20 +98,16 @@ class PixelReferNode(LifecycleNode):
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
-        return super().on_deactivate(state)
+        return self._released('deactivated', self._stop) or super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._free()
-        return super().on_cleanup(state)
+        return self._released('cleaned up', self._free) or super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._stop()
-        self._free()
-        return super().on_shutdown(state)
+        return self._released('shut down', self._stop, self._free) or super().on_shutdown(state)
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._problem = 'a transition failed; the node has to be configured again'
+        self._problem = f'{self._problem or "a transition failed"}; configure the node again'
         self.get_logger().error(self._problem)
         self._stop()
         self._free()
@@ -126,6 +123,17 @@ class PixelReferNode(LifecycleNode):
         # The sentence is enough for a wrong file; what a library raised behind it may not be.
         self.get_logger().debug(traceback.format_exc())
         return FAILURE
+
+    def _released(self, what: str, *releases: Callable[[], None]
+                  ) -> TransitionCallbackReturn | None:
+        """Let go of something; ERROR where that fails, since rclpy would not say why."""
+        try:
+            for release in releases:
+                release()
+        except Exception as error:  # edge of the transition: on_error comes next
+            self._failed(what, error)
+            return TransitionCallbackReturn.ERROR
+        return None
 
     def _stop(self) -> None:
         pipeline, self._pipeline = self._pipeline, None

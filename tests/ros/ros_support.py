@@ -333,10 +333,11 @@ class Robot(Client):
 
 @contextmanager
 def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
-            standin: float | None = None) -> Iterator[Robot]:
-    """A node with a client. standin: seconds that a step of a stand-in for the models takes."""
+            standin: float | None = None, stumbles: bool = False) -> Iterator[Robot]:
+    """A node with a client. standin: seconds that a step of a stand-in for the models takes;
+    stumbles: its first deactivation raises."""
     program = {} if standin is None else {
-        'module': 'standin_node', 'arguments': (str(standin),)}
+        'module': 'standin_node', 'arguments': (str(standin), *(['stumbles'] * stumbles))}
     with own_domain() as domain, \
             NodeProcess(domain, log, parameters, **program) as process, \
             Robot(domain, process) as robot:

@@ -2,7 +2,7 @@
 """The real node around a stand-in for its models, for tests of threads and nothing else.
 
 Its tracker gives every object a fixed mask and may be slow, its language model says `word` until
-it is stopped. Run as a program: `standin_node STEP_SECONDS --ros-args ...`.
+it is stopped. Run as a program: `standin_node STEP_SECONDS [stumbles] --ros-args ...`.
 """
 
 import sys
@@ -128,7 +128,21 @@ class StandInEngine:
             reason=reason, tokens=words)
 
 
+def stumble_once(pipeline_class):
+    """Let the first end of a pipeline raise, as a fault that nobody thought of would."""
+    leave = pipeline_class.__exit__
+
+    def stumble(self, *error):
+        pipeline_class.__exit__ = leave
+        leave(self, *error)
+        raise RuntimeError('stumbled')
+
+    pipeline_class.__exit__ = stumble
+
+
 if __name__ == '__main__':
+    if 'stumbles' in sys.argv[:3]:
+        stumble_once(node.Pipeline)
     models.load = lambda settings: StandInEngine(float(sys.argv[1]))
     models.window = models.check_text = models.task = models.limit_threads = lambda x: x
     node.main()

@@ -41,3 +41,21 @@ def test_an_activation_that_fails_says_why_and_leaves_the_node_inactive(tmp_path
                                 for status in array.status), 'diagnostics that say why')
         assert 'not activated' in robot.process.output and 'Traceback' in robot.process.output
         assert robot.change(Transition.TRANSITION_CLEANUP)
+
+
+def test_a_transition_that_raises_leaves_a_node_that_says_so_and_can_be_configured_again(tmp_path):
+    with running(tmp_path / 'node.log', {'diagnostics_period': 0.1}, standin=0.0,
+                 stumbles=True) as robot:
+        assert robot.track(SECOND).epoch == 0
+        assert robot.add(click(15, 15, 'cup'), stamp_ns=SECOND).error_code == ErrorCode.OK
+        assert not robot.change(Transition.TRANSITION_DEACTIVATE)
+        robot.until(lambda: robot.state() == 'unconfigured', 'a node to be configured again')
+        refused = robot.list()
+        assert refused.error_code == ErrorCode.NOT_ACTIVE
+        assert 'not deactivated: RuntimeError: stumbled' in refused.error_msg
+        assert 'Traceback' in robot.process.output
+        assert robot.change(Transition.TRANSITION_CONFIGURE)
+        assert robot.change(Transition.TRANSITION_ACTIVATE)
+        robot.watched()
+        assert robot.track(20 * SECOND).epoch == 1
+        assert robot.add(click(15, 15, 'cup'), stamp_ns=20 * SECOND).error_code == ErrorCode.OK
