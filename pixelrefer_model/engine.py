@@ -204,8 +204,8 @@ class PerceptionEngine:
         return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
 
     def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False) -> Answer:
-        """Decode the answer; one without a word becomes "I cannot tell.". `cancel` is asked before
-        every token."""
+        """Decode the answer. One without a word, or less sure than `abstain_below`, becomes "I cannot
+        tell."; a model may say that by itself too. `cancel` is asked before every token."""
         text, probabilities, reason = '', [], 'stop'
         for event in self.language.generate(
                 [question.prompt], max_new_tokens=question.max_new_tokens, cancel=cancel):
@@ -217,7 +217,7 @@ class PerceptionEngine:
         confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
         text = text.strip()
         abstained = reason != 'cancelled' and (
-            not text or confidence < self.settings.abstain_below)
+            text in ('', CANNOT_TELL) or confidence < self.settings.abstain_below)
         unknown = TrackState.LOST
         return Answer(
             CANNOT_TELL if abstained else text, confidence, abstained,

@@ -155,6 +155,16 @@ def test_an_answer_without_a_word_abstains(engine, monkeypatch):
     assert (answer.text, answer.abstained, answer.reason) == ('I cannot tell.', True, 'stop')
 
 
+def test_a_model_that_says_it_cannot_tell_abstains(engine, monkeypatch):
+    engine.track('square', square(0), frame(0))
+    question = engine.prepare('What is it?', ['square'])
+    says = [TokenEvent(0, 5, 'I cannot', 0.9, False, ''), TokenEvent(0, 6, ' tell.', 0.9, False, ''),
+            TokenEvent(0, 1, '', 0.9, True, 'stop')]
+    monkeypatch.setattr(engine.language, 'generate', lambda prompts, **_: iter(says))
+    answer = engine.answer(question)
+    assert (answer.text, answer.abstained) == ('I cannot tell.', True)
+
+
 @pytest.mark.parametrize('asked, code', [
     (dict(question=' ', object_ids=['square']), 'EMPTY_QUESTION'),
     (dict(question='What is <object:cup>?', object_ids=['square']), 'UNKNOWN_OBJECT_REFERENCE'),

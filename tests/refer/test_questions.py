@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the questions: what they say is true of the scene, and no answer is the usual one."""
 
+import re
 from collections import Counter
 from dataclasses import replace
 from random import Random
@@ -13,7 +14,9 @@ import torch
 from pixelrefer_model.language import Evidence, compose
 from training.refer.answers import claims, motion_claim, right
 from training.refer.facts import AIR, Fact, facts_of, relation, visible, with_motion
-from training.refer.questions import GROUP, PAIR, SINGLE, WINDOW, Asker, shuffled_pairs
+from training.refer.paraphrases import paraphrases, plainly
+from training.refer.questions import (
+    FAINT, GROUP, IS, PAIR, SINGLE, WINDOW, Asker, shuffled_pairs)
 from training.refer.wording import PUBLISHED, WORDINGS, wordings
 from training.world import Contract
 from training.world.planner import plan_scene
@@ -97,6 +100,21 @@ def test_counts_are_the_number_of_asked_objects_of_the_kind(scenes):
     assert len(numbers) >= 3, 'counts other than one must occur'
 
 
+@pytest.mark.parametrize('kind', sorted(IS))
+def test_is_it_so_is_answered_by_what_it_is_and_as_often_yes_as_no(scenes, kind):
+    part, vocabulary = IS[kind]
+    ask, given = asker(), Counter()
+    for _, (_, facts) in scenes:
+        for i in range(len(facts)):
+            item = ask.single(kind, facts, i)
+            if item:
+                # the last one: a question may begin with "can"
+                named = [word for word in re.findall(r'\w+', item.text) if word in vocabulary][-1]
+                assert item.answer == ('Yes.' if named == getattr(facts[i], part) else 'No.')
+                given[item.answer] += 1
+    assert abs(given['Yes.'] - given['No.']) <= 1 and given['Yes.'] > 20
+
+
 @pytest.mark.parametrize('kind', ['same_colour', 'held', 'is_left', 'support'])
 def test_no_answer_is_ahead_of_the_other(scenes, kind):
     ask, given = asker(), Counter()
@@ -149,7 +167,8 @@ def test_a_caption_claims_its_own_category_not_that_of_its_support():
 
 def test_every_wording_makes_a_prompt_with_each_object_once():
     ask = asker()
-    for kind, published in [*WORDINGS.items(), *PUBLISHED.items()]:
+    many = [(kind, [w for group in paraphrases(kind) for w in group]) for kind in WORDINGS]
+    for kind, published in [*WORDINGS.items(), *PUBLISHED.items(), *many]:
         count = 3 if kind in GROUP else 2 if kind in PAIR else 1
         for wording in published:
             evidence = [Evidence(str(n), torch.zeros(1, 2, 4)) for n in range(count)]
@@ -162,10 +181,21 @@ def test_held_out_wordings_are_never_drawn_in_training():
     ask = asker()
     for kind in WORDINGS:
         count = 3 if kind in GROUP else 2 if kind in PAIR else 1
-        held_out = {ask._named(w) for w in wordings(kind, 'test')}
+        held_out = {plainly(ask._named(w)) for w in wordings(kind, 'test')}
         assert len(held_out) == 2
-        drawn = {ask.text(kind, count) for _ in range(300)}
+        drawn = {plainly(ask.text(kind, count)) for _ in range(400)}
+        drawn |= {plainly(ask._named(w)) for group in paraphrases(kind) for w in group}
         assert not any(text.endswith(h) for text in drawn for h in held_out), kind
+
+
+def test_of_next_to_nothing_the_answer_is_that_it_cannot_be_told():
+    ask = asker()
+    seen = Fact('mug', 'red', 'plain', 'small', 500, 0.2, 0.5, (0, 0, 1))
+    assert [replace(seen, area=area).faint for area in (11, 12, 99, 100)] == [
+        False, True, True, False]
+    items = [ask.faint(3) for _ in range(60)]
+    assert {item.answer for item in items} == {'I cannot tell.'}
+    assert {item.kind for item in items} == set(FAINT) and {i.objects for i in items} == {(3,)}
 
 
 def test_hidden_objects_are_not_asked_about():

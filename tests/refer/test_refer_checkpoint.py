@@ -49,4 +49,4 @@ def test_answers_are_as_often_right_as_they_were(score, name):
 def test_every_answer_ends_by_itself(measured):
     score, said = measured
     assert said and {(one.reason, bool(one.text)) for one in said} == {('stop', True)}
-    assert all(text for _, text, _, _ in score.answers)
+    assert all(answer.text for answer in score.answers)

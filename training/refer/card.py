@@ -8,6 +8,7 @@ FILE is the JSON of training/evaluate.py for that checkpoint.
 import argparse
 import json
 import shutil
+import textwrap
 from pathlib import Path
 
 from pixelrefer_model.pixelrefer import PixelReferConfig
@@ -55,10 +56,10 @@ box on the first frame that shows it and followed for up to 24 frames; no mask i
 
 ## Training
 
-`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}`:
+`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}{start}`:
 {processes} processes of one CPU thread each, {steps} steps, {regions} region presentations out of
 {shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} %
-of the time the vision tower and the region encoder learn from auxiliary heads (category, colour,
+of the time {learning} auxiliary heads (category, colour,
 pattern, size, place, support, motion; per token and per cell), then everything learns questions and
 answers too.
 Muon for the matrices of the layers, AdamW for the rest, rate {rate}, cosine, decay {decay};
@@ -70,9 +71,11 @@ spoiled as a tracker would, half of the scenes mirrored.
 ## Limits
 
 Eight categories, eight colours, three patterns, one kind of room. Wordings far from those in
-`training/refer/wording.py` may be misread. It does not say that it cannot tell; confidence is the
-mean token probability and is not calibrated. Objects under 400 pixels, mostly hidden ones and
-those cut by the image edge are named less surely (see the table).
+`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. Counting, choosing
+among options and saying whether it is what is asked for ("Is it a mug?") are little better than
+guessing. "I cannot tell." was trained on few examples of objects with next to nothing in view; how
+often it is said is not measured. Confidence is the mean token probability and is not calibrated.
+Mostly hidden objects and those cut by the image edge are named less surely.
 '''
 
 
@@ -94,7 +97,10 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
         shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
         rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
         clips=recipe['clips'], processes=recipe['processes'],
-        note=f'\n{note}\n' if note else ''), encoding='utf-8')
+        start=' --start CHECKPOINT' if recipe['started'] else '',
+        learning='only the heads learn:' if recipe['started'] else
+        'the vision tower and the region encoder learn from',
+        note=f'\n{textwrap.fill(note, 100)}\n' if note else ''), encoding='utf-8')
     shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
 
 

@@ -21,6 +21,8 @@ COLUMNS = ('left', 'centre', 'right')
 
 #: Fewest visible pixels of an object that is asked about.
 LEAST_AREA = 100
+#: With fewer pixels than LEAST_AREA but this many, nobody could tell what it is.
+LEAST_FAINT = 12
 #: `Fact.held` of an object that nothing carries at the moment.
 AIR = 'in the air'
 
@@ -54,6 +56,11 @@ class Fact:
     def visible(self) -> bool:
         """Whether enough of it is seen to be asked about."""
         return self.area >= LEAST_AREA
+
+    @property
+    def faint(self) -> bool:
+        """Whether so little of it is seen that the right answer is "I cannot tell."."""
+        return LEAST_FAINT <= self.area < LEAST_AREA
 
     @property
     def row(self) -> str:

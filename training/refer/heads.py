@@ -51,7 +51,8 @@ def labels(scenes: list[Scene]) -> Labels:
             for name, (vocabulary, _) in WORDS.items():
                 word = _support(fact, scene.facts[view]) if name == 'support' \
                     else getattr(fact, name)
-                words[name].append(vocabulary.index(word) if word else UNKNOWN)
+                words[name].append(
+                    vocabulary.index(word) if word and fact.visible else UNKNOWN)
             places.append((*fact.camera, *fact.world))
         poses += [scene.poses[v] for v in dict.fromkeys(view for view, _ in scene.regions)]
         for i, motion in scene.motions.items():

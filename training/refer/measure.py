@@ -52,13 +52,25 @@ class HeldOutScene:
     window: list[Item]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """One answer: to what, about the scene of this number, what was said (nothing where the
+    objects had no mask) with which confidence, and whether that is right."""
+
+    item: Item
+    scene: int
+    text: str
+    confidence: float
+    good: bool
+
+
 @dataclass
 class Score:
-    """Whether each question was answered rightly, by figure and scene; and every answer, for a
-    gallery."""
+    """Whether each question was answered rightly, by figure and scene; and every answer, for
+    reports."""
 
     hits: dict[str, list[list[bool]]] = field(default_factory=lambda: defaultdict(list))
-    answers: list[tuple[Item, str, float, bool]] = field(default_factory=list)
+    answers: list[Answered] = field(default_factory=list)
 
     def figure(self, name: str) -> Figure | None:
         """A figure with its 95 % interval, None where nothing was asked."""
@@ -204,7 +216,7 @@ def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], T
 
 def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
     good = right(item.kind, text, item.answer)
-    score.answers.append((item, text, confidence, good))
+    score.answers.append(Answered(item, scene.number, text, confidence, good))
     names = [{'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)]
     if item.kind in ('relation', 'depth'):
         names.append(f'only_{item.kind}')

@@ -3,23 +3,32 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Literal
 
+from pixelrefer_model.engine import CANNOT_TELL
 from pixelrefer_model.language.tasks import choice_prompt
 from training.refer import answers
 from training.refer.facts import AIR, CATEGORIES, COLOURS, PATTERNS, SIZES, Fact, relation
+from training.refer.paraphrases import paraphrases, vary_surface
 from training.refer.wording import PREFIXES, PUBLISHED, wordings
 from training.world import Contract
 
 #: Asked about one object in one frame, about one object over a window, about two, about several.
 SINGLE = ('category', 'colour', 'pattern', 'size', 'phrase', 'sentence', 'detailed', 'position',
-          'support', 'choice')
+          'support', 'choice', 'is_category', 'is_colour', 'is_pattern')
 WINDOW = ('motion', 'category', 'colour', 'phrase', 'sentence', 'detailed')
 PAIR = ('relation', 'depth', 'is_left', 'is_right', 'is_in_front', 'is_behind', 'same_colour',
         'same_category', 'held', 'held_in')
 GROUP = ('count', 'count_colour')
+#: Whether an object is of a kind, a colour, a pattern.
+IS = {'is_category': ('category', CATEGORIES), 'is_colour': ('colour', COLOURS),
+      'is_pattern': ('pattern', PATTERNS)}
+#: What cannot be told of an object of which next to nothing is seen.
+FAINT = ('category', 'colour', 'pattern', 'size', 'phrase', 'sentence', 'detailed')
+#: Share of the training questions in one of the many paraphrases.
+PARAPHRASED = 0.6
 _NAMES = 'abcdefgh'
 
 
@@ -78,12 +87,18 @@ class Asker:
         """A wording of a kind about `count` objects, with the names put in."""
         rng = self.rng
         if self.part != 'test' and kind in PUBLISHED and rng.random() < published:
-            chosen = rng.choice(PUBLISHED[kind])
+            return self._named(self._led_in(rng.choice(PUBLISHED[kind]), count))
+        if self.part == 'train' and rng.random() < PARAPHRASED:
+            chosen = self._led_in(rng.choice(rng.choice(paraphrases(kind))), count)
         else:
-            chosen = rng.choice(wordings(kind, self.part))
-        if '{a}' in chosen and count in PREFIXES and rng.random() < 0.1 and '\n' not in chosen:
-            chosen = rng.choice(PREFIXES[count]) + chosen
-        return self._named(chosen)
+            chosen = self._led_in(rng.choice(wordings(kind, self.part)), count)
+        return self._named(vary_surface(chosen, rng) if self.part == 'train' else chosen)
+
+    def _led_in(self, wording: str, count: int) -> str:
+        if '{a}' in wording and count in PREFIXES and self.rng.random() < 0.1 \
+                and '\n' not in wording:
+            return self.rng.choice(PREFIXES[count]) + wording
+        return wording
 
     @staticmethod
     def _named(wording: str) -> str:
@@ -99,6 +114,8 @@ class Asker:
         fact = facts[i]
         if kind == 'choice':
             return self._choice(facts, i)
+        if kind in IS:
+            return self._is(kind, facts, i)
         if kind == 'motion':
             if fact.motion is None:
                 return None
@@ -121,6 +138,19 @@ class Asker:
                 'position': lambda: f'{answers.where(fact).capitalize()}.'}[kind]()
         return Item(kind, self.text(kind, 1), (i,), answer)
 
+    def faint(self, i: int) -> Item:
+        """A question about an object of which next to nothing is seen."""
+        kind = self.rng.choice(FAINT)
+        return Item(kind, self.text(kind, 1), (i,), CANNOT_TELL)
+
+    def _is(self, kind: str, facts: list[Fact], i: int) -> Item | None:
+        part, vocabulary = IS[kind]
+        true = getattr(facts[i], part)
+        asked = true if self.rng.random() < 0.5 else self.rng.choice(vocabulary)
+        item = self._yes_no(kind, (i,), asked == true)
+        word = answers.article(asked) if part == 'category' else asked
+        return item and replace(item, text=item.text.replace('{k}', word))
+
     def _choice(self, facts: list[Fact], i: int) -> Item:
         kind, vocabulary = self.rng.choice((
             ('category', CATEGORIES), ('colour', COLOURS), ('pattern', PATTERNS), ('size', SIZES)))
@@ -128,8 +158,10 @@ class Asker:
         others = self.rng.sample([w for w in vocabulary if w != true], min(3, len(vocabulary) - 1))
         options = self.rng.sample([true, *others], len(others) + 1)
         listed = [f'({letter}) {word}' for letter, word in zip(answers.LETTERS, options)]
-        open_ones = [w for w in wordings(kind, 'train')
-                     if w.startswith(('What', 'Which')) and '.' not in w]
+        known = wordings(kind, 'train')
+        if self.part == 'train':
+            known += tuple(w for group in paraphrases(kind) for w in group)
+        open_ones = [w for w in known if w.startswith(('What', 'Which')) and '.' not in w]
         question = self._named(self.rng.choice(open_ones))
         right = answers.LETTERS[options.index(true)]
         return Item('choice', choice_prompt(question, listed), (i,), f'({right})')

@@ -55,16 +55,19 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
         seen = [i for i in seen if sum(v.facts[i].visible for v in record.views) > 1]
     chosen = seen[:most] if rng is None else \
         sorted(rng.permutation(seen)[:most].astype(int).tolist())
+    if rng is not None and len(record.views) == 1:
+        chosen += [i for i, fact in enumerate(record.views[0].facts) if fact.faint][:1]
     images, masks, image_of, regions = [], [], [], []
     for number, view in enumerate(record.views):
         image, seg = np.ascontiguousarray(view.image()), view.seg()
         if rng is not None and rng.random() < 0.8:
             image = vary_colour(image, rng)
         for i in chosen:
-            if not view.facts[i].visible:
+            fact = view.facts[i]
+            if not fact.visible and not (fact.faint and len(record.views) == 1):
                 continue
             mask = seg == i + 1
-            if rng is not None and rng.random() < 0.5:
+            if rng is not None and fact.visible and rng.random() < 0.5:
                 mask = spoil_mask(mask, rng)
             masks.append(mask[:, ::-1] if flip else mask)
             image_of.append(number)

@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """First weights of the tiny model."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 
+from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferConfig, PixelReferLite
 from training.refer.scenes import Scene
 
@@ -38,4 +41,25 @@ def first_weights(config: PixelReferConfig, scenes: list[Scene]) -> PixelReferLi
                 spread = LANGUAGE_SPREAD / (
                     (2 * config.language.num_hidden_layers) ** 0.5 if deep else 1)
                 parameter.normal_(0, spread)
+    return model
+
+
+@torch.no_grad()
+def weights_of(folder: Path, config: PixelReferConfig, tokenizer: Tokenizer) -> PixelReferLite:
+    """A model of `config` with the weights of a checkpoint of the same widths.
+
+    Image sizes may differ, and the vocabulary: a token that the checkpoint does not have begins as
+    the mean of the pieces that the checkpoint writes it with. Raises RuntimeError where a width
+    differs.
+    """
+    old, pieces = PixelReferLite.from_checkpoint(folder), Tokenizer.from_folder(folder)
+    rows = []
+    for number in range(len(tokenizer)):
+        same = pieces.backend.token_to_id(tokenizer.backend.id_to_token(number))
+        rows.append([same] if same is not None else pieces.encode(tokenizer.decode([number])))
+    weights = old.state_dict()
+    for name in ('model.embed_tokens.weight', 'lm_head.weight'):
+        weights[name] = torch.stack([weights[name][some].mean(0) for some in rows])
+    model = PixelReferLite.from_config(config)
+    model.load_state_dict(weights)
     return model

@@ -13,12 +13,17 @@ from training.refer.questions import Asker, Item, shuffled_pairs
 from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
-SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 14, 'size': 8, 'phrase': 10,
-                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 12, 'choice': 8}
+SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 12, 'size': 8, 'phrase': 10,
+                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 12, 'choice': 16,
+                 'is_category': 10, 'is_colour': 4, 'is_pattern': 4}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
                  'detailed': 12}
 PAIR_SHARES = {'relation': 20, 'depth': 16, 'is_left': 6, 'is_right': 6, 'is_in_front': 6,
                'is_behind': 6, 'same_colour': 20, 'same_category': 8, 'held': 14, 'held_in': 8}
+#: Questions about several objects per frame.
+GROUPS = 4
+#: How often an object that stands still is asked about something else instead, since most do.
+STILL_SKIPPED = 0.4
 #: Pair kinds that compare places.
 COMPARED = ('relation', 'depth', 'is_left', 'is_right', 'is_in_front', 'is_behind')
 #: Pair kinds whose yes is rare in a scene: every pair is tried.
@@ -31,8 +36,8 @@ class Asked:
 
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
     the image form. difference: what the answer compares, in metres, where it compares places: the
-    first object's from the second's in the camera frame, or how far an object moved, as `Labels`
-    has it.
+    object named first from the one named second in the camera frame, or how far an object moved, as
+    `Labels` has it.
     """
 
     item: Item
@@ -84,7 +89,8 @@ class Questioner:
         for i in place:
             for _ in range(1 if clip else singles):
                 # At most one more try where an answer was ahead of the others.
-                item = self.asker.single(self._draw(SINGLE_SHARES), facts, i) or \
+                item = self.asker.faint(i) if not facts[i].visible else \
+                    self.asker.single(self._draw(SINGLE_SHARES), facts, i) or \
                     self.asker.single(self._draw(SINGLE_SHARES), facts, i)
                 if item:
                     asked.append(Asked(item, [[place[i]]], None))
@@ -95,7 +101,7 @@ class Questioner:
 
     def _several(self, facts: list, place: dict[int, int], pairs: int) -> list[Asked]:
         asked = []
-        things = list(place)
+        things = [i for i in place if facts[i].visible]
         if len(things) < 2:
             return asked
         for _ in range(pairs):
@@ -104,11 +110,13 @@ class Questioner:
             for i, j in order if kind in RARE else order[:2]:
                 item = self.asker.pair(kind, facts, things[i], things[j])
                 if item:
-                    apart = None if kind not in COMPARED else tuple(
-                        np.subtract(facts[things[i]].camera, facts[things[j]].camera))
+                    named = (i, j) if item.text.find('<object1>') <= item.text.find('<object2>') \
+                        else (j, i)
+                    apart = None if kind not in COMPARED else tuple(np.subtract(
+                        *(facts[things[k]].camera for k in named)))
                     asked.append(Asked(item, [[place[k]] for k in item.objects], None, apart))
                     break
-        for _ in range(2):
+        for _ in range(GROUPS):
             count = self.rng.randint(2, min(4, len(things)))
             chosen = tuple(self.rng.sample(things, count))
             kind = 'count' if self.rng.random() < 0.75 else 'count_colour'
@@ -128,7 +136,10 @@ class Questioner:
             rows = [offset + scene.region(v, i) for v in views]
             seconds = [before + scene.seconds[v] for v in views]
             for _ in range(windows):
-                item = self.asker.single(self._draw(WINDOW_SHARES), facts, i, video=True)
+                kind = self._draw(WINDOW_SHARES)
+                if kind == 'motion' and motion == 'still' and self.rng.random() < STILL_SKIPPED:
+                    kind = 'sentence'
+                item = self.asker.single(kind, facts, i, video=True)
                 if item:
                     moved = shift(scene, i) if item.kind == 'motion' else None
                     asked.append(Asked(item, [rows], [seconds], moved))

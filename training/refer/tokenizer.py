@@ -6,6 +6,7 @@ may use in a question. Bytes are the fallback, so that every text has ids.
 """
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,16 +14,18 @@ import tokenizers
 import torch
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 
+from pixelrefer_model.engine import CANNOT_TELL
 from pixelrefer_model.language import TASKS, Evidence, Tokenizer, compose
 from pixelrefer_model.language.chat import SPECIAL_TOKENS
 from pixelrefer_model.language.tokenizer import IM_END, SPLIT
 from training.refer import answers
 from training.refer.facts import (
     CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
+from training.refer.paraphrases import OPENINGS, PATTERNS as PARAPHRASES, paraphrases
 from training.refer.wording import PREFIXES, PUBLISHED, WORDINGS
 
 #: Entries without the special ones; the 256 bytes are among them.
-ENTRIES = 736
+ENTRIES = 896
 PLAIN_ENGLISH = (
     'about above after again all and another any are around at away back because been before '
     'behind below between both bring but by camera can centre change cloth could cup describe did '
@@ -43,6 +46,12 @@ def corpus() -> Iterator[str]:
             for name in 'abcd':
                 wording = wording.replace('{' + name + '}', '[')
             yield from [wording.replace('{k}', 'red')] * 8
+    for kind in PARAPHRASES:
+        for group in paraphrases(kind):
+            yield from [re.sub(r'\{[abk]\}', '[', wording) for wording in group]
+            yield from [re.sub(r'\{[abk]\}', '[', wording[0].lower() + wording[1:])
+                        for wording in group[:4]]
+    yield from [*OPENINGS] * 4
     yield from [task.replace('<region>', '[') for task in TASKS.values()] * 8
     one = Evidence('a', torch.zeros(1, 1, 1))
     video = Evidence('b', torch.zeros(2, 1, 1), [0.0, 12.5])
@@ -64,7 +73,7 @@ def corpus() -> Iterator[str]:
     yield from [a for group in (answers.MOTION_ANSWERS, answers.SIDES, answers.DEPTHS)
                 for a in group.values()] * 8
     yield from [' in the air.'] * 20
-    yield from [answers.YES, answers.NO, '(A) (B) (C) (D)'] * 20
+    yield from [CANNOT_TELL, answers.YES, answers.NO, '(A) (B) (C) (D)'] * 20
     yield from [f' {word}' for word in PLAIN_ENGLISH.split()]
     yield from [word.capitalize() for word in PLAIN_ENGLISH.split()]
 

@@ -4,7 +4,8 @@
 
 DIR gets the rendered scenes, the state (a later start with the same DIR goes on), log.jsonl,
 curve.png and, in DIR/checkpoint, the checkpoint and at the end its model card. Two processes of one
-thread train while another renders.
+thread train while another renders. With `--start CHECKPOINT` it begins with the weights of that
+checkpoint: first only the heads learn, for a short while, and the steps are smaller.
 """
 
 import argparse
@@ -29,15 +30,17 @@ from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import low_precision_products
 from training.refer.scenes import Scene, make_scene
 from training.refer.sizes import export, tiny_config
-from training.refer.start import first_weights
+from training.refer.start import first_weights, weights_of
 from training.refer.tokenizer import train_tokenizer
-from training.refer.trainer import Recipe, Trainer
+from training.refer.trainer import HEADS, Recipe, Trainer
 from training.together import Together, run_together
 from training.world import Contract
 
 #: Seconds of training between two points of the curve, and between two saved states.
 CURVE_EVERY, SAVE_EVERY = 480.0, 240.0
 REFRESH_STEPS = 25
+#: What a run that starts with the weights of a checkpoint does otherwise.
+FROM_WEIGHTS = {'vision': 0.04, 'first': (HEADS,), 'rate': 1.2e-3}
 #: Seed and number of the test scenes of the model card, as evaluate.py takes them.
 CARD = 1, 60
 
@@ -47,13 +50,15 @@ def run(together: Together, arguments: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(arguments.seed)
     out: Path = arguments.out
-    recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed)
+    recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed,
+                    **(FROM_WEIGHTS if arguments.start else {}))
     contract, tokenizer = Contract.load(), train_tokenizer()
     held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
         if together.first else []
     pool = Pool(arguments.shards_dir, arguments.shards, arguments.seed)
-    trainer = Trainer(_first_model(tokenizer, pool, contract), tokenizer, recipe, contract,
-                      together)
+    model = weights_of(arguments.start, tiny_config(tokenizer), tokenizer) if arguments.start \
+        else _first_model(tokenizer, pool, contract)
+    trainer = Trainer(model, tokenizer, recipe, contract, together)
     state = out / 'state.pt'
     if state.exists():
         trainer.load_state(torch.load(state, weights_only=True))
@@ -65,7 +70,7 @@ def run(together: Together, arguments: argparse.Namespace) -> None:
     if together.first:
         (out / 'recipe.json').write_text(json.dumps(
             {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products,
-             'processes': together.count}, indent=2) + '\n')
+             'processes': together.count, 'started': arguments.start is not None}, indent=2) + '\n')
     _loop(trainer, pool, trainer.scenes(held_out, None), out)
 
 
@@ -128,6 +133,7 @@ def main() -> None:
                         help='minutes of training')
     parser.add_argument('--processes', type=int, default=2, help='of one thread each')
     parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--start', type=Path, help='checkpoint whose weights it begins with')
     parser.add_argument('--shards', type=int, default=128, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
@@ -146,6 +152,7 @@ def main() -> None:
                    start=not arguments.no_render) as rendering:
         rendering.wait()
         run_together(arguments.processes, run, arguments)
+    torch.set_num_threads(1)
     checkpoint, (seed, scenes) = arguments.out / 'checkpoint', CARD
     figures = evaluate(seed, scenes, checkpoint_folder('tiny', 'tracker'), checkpoint, PARTS[1:])
     write_card(arguments.out, {part: {name: figure and asdict(figure)

@@ -28,9 +28,10 @@ from training.together import Together
 from training.world import Contract
 
 
-#: Groups of parameters that have a learning rate of their own, and how the second's names begin.
-VISION, LANGUAGE = 'vision', 'language'
-LANGUAGE_NAMES = ('model.layers', 'model.embed', 'model.norm')
+#: Groups of parameters that learn by themselves, and how their names begin.
+HEADS, VISION, LANGUAGE = 'heads', 'vision', 'language'
+PARTS = {VISION: ('model.vision_encoder', 'model.region_encoder'),
+         LANGUAGE: ('model.layers', 'model.embed', 'model.norm')}
 #: What the names of matrices between hidden layers contain.
 HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
 
@@ -39,10 +40,12 @@ HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
 class Recipe:
     """How it is trained. minutes: of training in all; vision: share of the first stage. singles,
     clips: records of a step and process; objects: at most, of a single frame and of a clip.
-    pairs: questions about two objects per frame; asked: per object of a frame and of a window."""
+    pairs: questions about two objects per frame; asked: per object of a frame and of a window.
+    first: what learns in the first stage."""
 
     minutes: float = 100.0
     vision: float = 0.38
+    first: tuple[str, ...] = (HEADS, VISION)
     seed: int = 0
     rate: float = 2e-3
     last_rate: float = 0.02
@@ -52,8 +55,8 @@ class Recipe:
     singles: int = 4
     clips: int = 2
     objects: tuple[int, int] = (5, 3)
-    pairs: int = 8
-    asked: tuple[int, int] = (2, 3)
+    pairs: int = 10
+    asked: tuple[int, int] = (3, 3)
     heads_later: float = 1.0
 
 
@@ -83,7 +86,8 @@ class Trainer:
         self.optimizer = Optimizer(
             [*model.named_parameters(), *self.heads.named_parameters()], recipe.rate, recipe.decay,
             hidden=lambda name: any(word in name for word in HIDDEN),
-            part=lambda name: LANGUAGE if name.startswith(LANGUAGE_NAMES) else VISION)
+            part=lambda name: next((p for p, begin in PARTS.items() if name.startswith(begin)),
+                                   HEADS))
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
         self._since: float | None = None
@@ -149,7 +153,7 @@ class Trainer:
         encoded = self.encode(scenes, self.step)
         loss = sum(encoded.losses.values())
         shown = {name: float(value.detach()) for name, value in encoded.losses.items()}
-        parts = (VISION,)
+        parts = recipe.first
         if self.speaking:
             self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
             answers, differences = self.answer_loss(encoded.tokens, self._asked(scenes))
@@ -157,7 +161,7 @@ class Trainer:
             shown['difference'] = float(differences.detach())
             loss = answers + differences + recipe.heads_later * loss
             self.spoken += 1
-            parts = (VISION, LANGUAGE)
+            parts = (HEADS, VISION, LANGUAGE)
         self._set_rates()
         loss.backward()
         learning = self.optimizer.parameters(*parts)
@@ -183,8 +187,8 @@ class Trainer:
         recipe = self.recipe
         own = max(0.0, (self.progress - recipe.vision) / (1 - recipe.vision))
         for group in self.optimizer.param_groups:
-            vision = group['part'] == VISION
-            part, steps = (self.progress, self.step) if vision else (own, self.spoken)
+            late = group['part'] not in recipe.first
+            part, steps = (own, self.spoken) if late else (self.progress, self.step)
             falling = 0.5 * (1 + math.cos(math.pi * min(part, 1.0)))
             group['lr'] = recipe.rate * min(1.0, (steps + 1) / recipe.warm_up) * (
                 recipe.last_rate + (1 - recipe.last_rate) * falling)
@@ -195,7 +199,7 @@ class Trainer:
         of whole answers (`answer:KIND`), teacher-forced."""
         right: dict[str, list[bool]] = {}
         questions = Random(5)
-        questioner = Questioner(questions, Asker(questions, self.contract, 'train'))
+        questioner = Questioner(questions, Asker(questions, self.contract, 'all'))
         for at in range(0, len(scenes), size):
             some = scenes[at:at + size]
             encoded = self.encode(some, None)

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which each kind of question may be put.
 
-`{a}`, `{b}` ... become `<object1>`, `<object2>` ...; a wording without any of them leaves it to the
-prompt to put the objects in front. The last two wordings of each kind are never trained on.
+`{a}`, `{b}` ... become `<object1>`, `<object2>` ..., `{k}` what is asked for; a wording without any
+object leaves it to the prompt to put the objects in front. The last two wordings of each kind are
+never trained on.
 """
 
 from typing import Literal
@@ -140,6 +141,15 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'In which direction does {a} move?', 'Is {a} still, or does it move?',
         'Is {a} moving?', 'How did it move?', 'Which way did {a} move?',
         'In which direction is {a} moving?', 'Is it still or moving?'),
+    'is_category': (
+        'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Is {a} really {k}?',
+        'Can {a} be called {k}?', 'Is this object {k}?', 'Would you say {a} is {k}?'),
+    'is_colour': (
+        'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Does {a} look {k}?',
+        'Is the colour of {a} {k}?', 'Is this object {k}?', 'Would you call {a} {k}?'),
+    'is_pattern': (
+        'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Does {a} look {k}?',
+        'Is the pattern of {a} {k}?', 'Is this object {k}?', 'Would you call {a} {k}?'),
 }
 
 #: Lead-ins that a wording with inline objects may follow; the demos of the published models

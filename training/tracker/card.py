@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The model card of a tiny SAM 2: what it is, what it learned from, how well it does."""
 
+import textwrap
 from pathlib import Path
 
 import torch
@@ -23,7 +24,7 @@ MEANINGS = {
 
 
 #: What the card says of a run that began with the weights of another.
-BEGUN = ', begun with the weights that an earlier run of the same trainer left'
+BEGUN = 'It began with the weights of a checkpoint. '
 
 
 def table(figures: dict[str, Figure | None]) -> str:
@@ -38,11 +39,11 @@ def table(figures: dict[str, Figure | None]) -> str:
 
 
 def write_card(folder: Path, training: dict, figures: dict[str, Figure | None], seed: int,
-               scenes: int) -> None:
+               scenes: int, note: str = '') -> None:
     """Write README.md beside the weights in `folder`.
 
     training: what the trainer wrote to training.json. figures: of `scenes` test scenes made from
-    `seed`.
+    `seed`. note: what else a reader should know of the run.
     """
     model = load_model(folder)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
@@ -77,11 +78,12 @@ category and colour were never trained on. Data, prompts and weights: seed {trai
 
 `./run python training/tracker/train.py --out DIR --minutes {training['minutes']:g} --seed \
 {training['seed']}{' --start FOLDER' if training['started'] else ''}`: {training['steps']} steps in
-{training['minutes']:g} minutes of {training['processes']} processes of one CPU thread each (torch
-{torch.__version__}){BEGUN if training['started'] else ''}. BCE by object area + dice, L1 of the
-predicted IoU, BCE of the object score; Muon for the matrices of the layers, AdamW for the rest,
-cosine; the weights are a running average. Box, click and mask prompts. The budget is time, so
-another machine takes another number of steps.
+{training['minutes']:g} minutes of {training['processes']} processes of one CPU thread each, torch
+{torch.__version__}. BCE by object area + dice, L1 of the predicted IoU, BCE of the object score;
+Muon for the matrices of the layers, AdamW for the rest, cosine; the weights are a running average.
+Box, click and mask prompts. The budget is time, so another machine takes another number of steps.
+
+{textwrap.fill((BEGUN if training['started'] else '') + note, 100)}
 
 | of the time | input px | frames | clips x objects | window, in widths |
 |---|---|---|---|---|
@@ -102,8 +104,8 @@ by resampling scenes.
 ## Limits
 
 * Has seen the small world and flat shapes only; photographs were not measured.
-* Masks are predicted on a 64 x 64 grid of the whole image: an object of 150 px at 320x240 is two or
-  three cells wide, and its IoU is accordingly low.
+* Masks are predicted on a grid of {side // 4} x {side // 4} over the whole image: an object of 150 px
+  at 320x240 is about three cells wide, and its IoU is accordingly low.
 * Look-alikes that pass close to one another can take over each other's mask (see `swapped`).
 * The predicted IoU of so small a network is a rough guide; UNCERTAIN is to be read as such.
 ''', encoding='utf-8')

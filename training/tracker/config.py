@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tiny SAM 2: the released architecture with narrow widths, for a 256 px input."""
+"""The tiny SAM 2: the released architecture with narrow widths."""
 
 import math
 
@@ -7,11 +7,13 @@ import torch
 from torch import nn
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
+#: Side of the input in pixels.
+SIZE = 288
 WIDTH = 128
 STAGES = (24, 48, 96, 192)
 
 
-def tiny_config(size: int = 256, width: int = WIDTH, stages: tuple[int, ...] = STAGES
+def tiny_config(size: int = SIZE, width: int = WIDTH, stages: tuple[int, ...] = STAGES
                 ) -> Sam2VideoConfig:
     """The configuration for a `size` x `size` input; `size` is a multiple of 32, `width` of 64.
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 if __package__ in (None, ''):
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -191,6 +192,7 @@ def main() -> None:
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--scenes', type=int, default=40)
     given = parser.parse_args()
+    torch.set_num_threads(1)
     with World(Contract.load()) as world:
         figures = measure_tracker(given.checkpoint, world, given.seed, given.scenes)
     print(json.dumps({name: figure and asdict(figure) for name, figure in figures.items()},

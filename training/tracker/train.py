@@ -32,12 +32,10 @@ from training.together import Together, run_together
 from training.tracker import sources
 from training.tracker.card import write_card
 from training.tracker.clips import ClipStore, Cut, draw_batch
-from training.tracker.config import tiny_config, tiny_model
+from training.tracker.config import SIZE, tiny_config, tiny_model
 from training.tracker.measure import measure_tracker
 from training.tracker.rollout import PROMPTS, Rollout
 from training.world import Contract, World
-
-SIZE = 256
 
 
 @dataclass(frozen=True)
@@ -60,7 +58,7 @@ PHASES = (
     Phase(0.34, 128, 3, 6, 2, 0.25, 0.60),
     Phase(0.55, 128, 6, 5, 2, 0.25, 0.60),
     Phase(0.82, 160, 5, 4, 3, 0.35, 0.80),
-    Phase(1.00, 256, 6, 2, 3, 0.60, 1.05),
+    Phase(1.00, SIZE, 6, 2, 3, 0.60, 1.05),
 )
 
 
@@ -77,11 +75,13 @@ class Course:
 FROM_NOTHING = Course(PHASES, 0.9, 0.35)
 FROM_WEIGHTS = Course((
     Phase(0.40, 160, 6, 3, 3, 0.35, 0.80),
-    Phase(0.70, 160, 9, 2, 3, 0.35, 0.80),
-    Phase(1.00, 256, 8, 2, 2, 0.60, 1.05),
+    Phase(0.60, 160, 9, 2, 3, 0.35, 0.80),
+    Phase(1.00, SIZE, 7, 2, 2, 0.55, 1.05),
 ), 0.3, 0.0)
 PEAK_RATE, LAST_RATE, WARM_STEPS = 8e-4, 1e-5, 60
 AVERAGE = 0.996
+#: First prompts on any frame of a clip: decoding costs little once the frames are encoded.
+FRESH = ('box', 'click', 'box', 'click')
 #: What the names of matrices between hidden layers contain.
 HIDDEN = ('.attn.', '_attn.', '_attn_', '.mlp.', '_mlps.', 'linear1', 'linear2', 'pointwise_conv',
           'object_pointer_proj')
@@ -159,7 +159,7 @@ class Trainer:
         forced = max(0.0, self.course.forced - self.progress) if phase.frames > 1 else 0.0
         hint = rng.random() < max(0.0, self.course.hint - 3 * self.progress)
         score = self.rollout.run(batch, kind, forced=forced, hint=hint, again=0.2,
-                                 fresh=('box', 'click') if phase.frames > 1 else ())
+                                 fresh=FRESH if phase.frames > 1 else ())
         score.loss.backward()
         parameters = self.optimizer.parameters()
         self.used += self.together.average(parameters, time.monotonic() - begun)
@@ -274,6 +274,7 @@ def main() -> None:
     renderer.start()
     sources.open_when_ready(given.clips, renderer)
     run_together(given.processes, train, given)
+    torch.set_num_threads(1)
     with World(Contract.load()) as world:
         figures = measure_tracker(given.out, world, given.seed, given.scenes)
     write_card(given.out, json.loads((given.out / 'training.json').read_text()), figures,
