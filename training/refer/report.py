@@ -2,8 +2,8 @@
 """Where a checkpoint fails, how far its confidence can be believed, and what a wording does to it:
 `./run python training/refer/report.py --seed N --scenes M --out docs/accuracy`.
 
-Writes failures.png (the 40 surest wrong answers), reliability.png and wordings.md about the very
-answers that training/evaluate.py counts, with true masks.
+Writes failures.jpg (the 40 surest wrong answers), reliability.png and .md, and wordings.md: about
+the very answers that training/evaluate.py counts, with true masks.
 """
 
 import argparse
@@ -61,15 +61,14 @@ def draw_failure(one: Answered, scene: HeldOutScene) -> np.ndarray:
             y, x = (int(v.min()) for v in np.nonzero(mask))
             cv2.putText(image, str(n + 1), (x, max(10, y - 2)), cv2.FONT_HERSHEY_SIMPLEX, 0.4,
                         COLOURS[n % len(COLOURS)], 1, cv2.LINE_AA)
-    said = np.full((64, image.shape[1], 3), 255, np.uint8)
-    lines = [*_wrapped(one.item.text, 50)[:2], f'said ({one.confidence:.2f}): {one.text}',
-             f'true: {one.item.answer}']
-    for n, line in enumerate(lines):
-        colour = (0, 0, 0) if n < len(lines) - 2 else ((190, 0, 0), (0, 120, 0))[
-            n - len(lines) + 2]
-        cv2.putText(said, line[:60], (3, 14 + 15 * n), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, 1,
+    below = np.full((104, image.shape[1], 3), 255, np.uint8)
+    lines = [(line, colour) for text, colour in (
+        (one.item.text, (0, 0, 0)), (f'said ({one.confidence:.2f}): {one.text}', (190, 0, 0)),
+        (f'true: {one.item.answer}', (0, 120, 0))) for line in _wrapped(text, 48)[:2]]
+    for n, (line, colour) in enumerate(lines):
+        cv2.putText(below, line, (3, 14 + 16 * n), cv2.FONT_HERSHEY_SIMPLEX, 0.36, colour, 1,
                     cv2.LINE_AA)
-    return np.concatenate([image, said])
+    return np.concatenate([image, below])
 
 
 def _wrapped(text: str, width: int) -> list[str]:
@@ -126,6 +125,14 @@ def draw_reliability(answers: list[Answered], file: Path) -> None:
     plt.close(figure)
 
 
+def reliability_table(answers: list[Answered]) -> str:
+    """The bins as a Markdown table."""
+    lines = ['| confidence up to | mean confidence | share right | n |', '|---|---|---|---|']
+    lines += [f'| {high:g} | {sure:.3f} | {good:.3f} | {n} |'
+              for sure, good, high, n in reliability(answers)]
+    return '\n'.join(lines) + '\n'
+
+
 def wordings_table(answers: list[Answered], scenes: int) -> str:
     """Share right by kind of question: wordings that were trained on, and those never."""
     by_kind: dict[str, dict[bool, list[list[bool]]]] = {}
@@ -160,7 +167,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--seed', type=int, required=True, help='as of evaluate.py')
     parser.add_argument('--scenes', type=int, required=True)
-    parser.add_argument('--out', type=Path, required=True, help='folder for the three files')
+    parser.add_argument('--out', type=Path, required=True, help='folder for the files')
     parser.add_argument('--refer', default='tiny', help='checkpoint (default: packaged)')
     given = parser.parse_args()
     os.environ.setdefault('LP_NUM_THREADS', '1')
@@ -179,8 +186,10 @@ def main() -> None:
             pictures.update({n: draw_failure(one, scene) for n, one in enumerate(chosen)
                              if one.scene == scene.number})
     sheet = contact_sheet([pictures[n] for n in range(len(chosen))])
-    cv2.imwrite(str(given.out / 'failures.png'), sheet[..., ::-1])
+    cv2.imwrite(str(given.out / 'failures.jpg'), sheet[..., ::-1],
+                [cv2.IMWRITE_JPEG_QUALITY, 88])
     draw_reliability(answers, given.out / 'reliability.png')
+    (given.out / 'reliability.md').write_text(reliability_table(answers))
     (given.out / 'wordings.md').write_text(wordings_table(answers, given.scenes))
 
 
