@@ -62,10 +62,10 @@ class PixelReferNode(LifecycleNode):
         self._free()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self.settings = Settings.read(self)
-        self._reporting.period = self.settings.diagnostics_period
         self._phase, self._problem = 'loading the models', ''
         try:
+            self.settings = Settings.read(self)
+            self._reporting.period = self.settings.diagnostics_period
             self._engine = models.load(self.settings)
         except Exception as error:  # edge of the transition: the node stays, to be tried again
             self._phase = 'unconfigured'
@@ -109,6 +109,7 @@ class PixelReferNode(LifecycleNode):
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._problem = f'{self._problem or "a transition failed"}; configure the node again'
         self.get_logger().error(self._problem)
+        super().on_deactivate(state)  # publishers too, whatever the failed transition got to
         self._stop()
         self._free()
         return SUCCESS

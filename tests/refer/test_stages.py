@@ -1,14 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the training stages: who learns when, and that a run can be taken up again."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
+from pixelrefer_model.engine import TINY
+from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.records import Record, make_record
 from training.refer.sizes import tiny_config
+from training.refer.start import weights_of
 from training.refer.tokenizer import train_tokenizer
-from training.refer.trainer import Recipe, Trainer
+from training.refer.trainer import HEADS, Recipe, Trainer
 from training.world import Contract, World
 
 pytestmark = pytest.mark.skipif(
@@ -53,6 +58,30 @@ def test_each_stage_teaches_its_own_parts(pool):
     assert changed(made, pool) == encoders
     made.seconds = 1900.0
     assert changed(made, pool) >= encoders | {'layers', 'embed_tokens', 'norm'}
+
+
+def test_where_only_the_heads_learn_the_model_stays_as_it_is(pool):
+    made = trainer(minutes=60, vision=0.5, first=(HEADS,))
+    before = made.heads.place[0].weight.detach().clone()
+    assert changed(made, pool) == set()
+    assert not torch.equal(made.heads.place[0].weight, before)
+
+
+def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path):
+    tokenizer, packaged = train_tokenizer(), PixelReferLite.from_checkpoint(TINY['refer'])
+    model = weights_of(TINY['refer'], tiny_config(tokenizer), tokenizer)
+    old = Tokenizer.from_folder(TINY['refer'])
+    for name, value in packaged.state_dict().items():
+        if not name.endswith(('embed_tokens.weight', 'lm_head.weight')):
+            assert torch.equal(model.state_dict()[name], value), name
+    mug = [t.encode(' mug') for t in (tokenizer, old)]
+    assert torch.equal(model.model.embed_tokens.weight[mug[0]],
+                       packaged.model.embed_tokens.weight[mug[1]])
+    assert len(model.model.embed_tokens.weight) == len(tokenizer)
+    wider = tiny_config(tokenizer)
+    wider = replace(wider, vision=replace(wider.vision, intermediate_size=96))
+    with pytest.raises(RuntimeError, match='size mismatch'):
+        weights_of(TINY['refer'], wider, tokenizer)
 
 
 @pytest.mark.parametrize('vision', [0.5, 0.0], ids=['objects', 'answers'])

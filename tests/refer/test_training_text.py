@@ -8,10 +8,9 @@ import torch
 from pixelrefer_model.language import Evidence, LanguageModel, compose
 from pixelrefer_model.language.generate import collect
 from pixelrefer_model.pixelrefer import PixelReferLite
-from training.refer.facts import Fact
-from training.refer.questions import Asker, Item
+from training.refer.questions import Item
 from training.refer.sizes import tiny_config
-from training.refer.texts import Asked, Questioner, sequences
+from training.refer.texts import Asked, sequences
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Recipe, Trainer
 from training.world import Contract
@@ -75,20 +74,3 @@ def test_questions_are_drawn_the_same_from_the_same_seed():
     drawn = [[Asker(Random(3), Contract.load()).text('category', 1) for _ in range(5)]
              for _ in range(2)]
     assert drawn[0] == drawn[1]
-
-
-def test_what_is_compared_counts_from_the_object_named_first():
-    contract, at = Contract.load(), (-0.2, 0.0, 0.8)
-    facts = [Fact('mug', 'red', 'plain', 'small', 500, 0.2, 0.5, at),
-             Fact('can', 'blue', 'plain', 'small', 500, 0.8, 0.5, (0.2, 0.0, 0.8))]
-    rng = Random(0)
-    questioner = Questioner(rng, Asker(rng, contract, 'train'))
-    signs = {}
-    for asked in questioner._several(facts, {0: 0, 1: 1}, pairs=600):
-        if asked.difference:
-            text, (i, j) = asked.item.text, asked.item.objects
-            swapped = '<object1>' in text and text.index('<object2>') < text.index('<object1>')
-            first, second = (j, i) if swapped else (i, j)
-            assert asked.difference[0] == facts[first].camera[0] - facts[second].camera[0], text
-            signs[swapped] = signs.get(swapped, 0) + 1
-    assert min(signs[True], signs[False]) > 10

@@ -56,7 +56,8 @@ box on the first frame that shows it and followed for up to 24 frames; no mask i
 
 ## Training
 
-`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}{start}`:
+`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}
+{start}`:
 {processes} processes of one CPU thread each, {steps} steps, {regions} region presentations out of
 {shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} %
 of the time {learning} auxiliary heads (category, colour,
@@ -71,10 +72,10 @@ spoiled as a tracker would, half of the scenes mirrored.
 ## Limits
 
 Eight categories, eight colours, three patterns, one kind of room. Wordings far from those in
-`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. Counting, choosing
-among options and saying whether it is what is asked for ("Is it a mug?") are little better than
-guessing. "I cannot tell." was trained on few examples of objects with next to nothing in view; how
-often it is said is not measured. Confidence is the mean token probability and is not calibrated.
+`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. How well it chooses
+among options, says whether it is what is asked for ("Is it a mug?") and says "I cannot tell." of
+objects with next to nothing in view is not in the table. Confidence is the mean token probability
+and is not calibrated.
 Mostly hidden objects and those cut by the image edge are named less surely.
 '''
 
@@ -97,7 +98,7 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
         shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
         rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
         clips=recipe['clips'], processes=recipe['processes'],
-        start=' --start CHECKPOINT' if recipe['started'] else '',
+        start=f'--shards {recipe["shards"]}' + ' --start CHECKPOINT' * recipe['started'],
         learning='only the heads learn:' if recipe['started'] else
         'the vision tower and the region encoder learn from',
         note=f'\n{textwrap.fill(note, 100)}\n' if note else ''), encoding='utf-8')

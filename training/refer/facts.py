@@ -21,7 +21,7 @@ COLUMNS = ('left', 'centre', 'right')
 
 #: Fewest visible pixels of an object that is asked about.
 LEAST_AREA = 100
-#: With fewer pixels than LEAST_AREA but this many, nobody could tell what it is.
+#: With fewer pixels than LEAST_AREA but this many, it is trained to say that it cannot tell.
 LEAST_FAINT = 12
 #: `Fact.held` of an object that nothing carries at the moment.
 AIR = 'in the air'

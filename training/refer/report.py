@@ -2,8 +2,8 @@
 """Where a checkpoint fails, how far its confidence can be believed, and what a wording does to it:
 `./run python training/refer/report.py --seed N --scenes M --out docs/accuracy`.
 
-Writes failures.jpg (the 40 surest wrong answers), reliability.png and .md, and wordings.md: about
-the very answers that training/evaluate.py counts, with true masks.
+Writes failures.jpg (40 of the surest wrong answers, few of a scene or kind), reliability.png and .md,
+and wordings.md: about the very answers that training/evaluate.py counts, with true masks.
 """
 
 import argparse

@@ -36,8 +36,8 @@ class Asked:
 
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
     the image form. difference: what the answer compares, in metres, where it compares places: the
-    object named first from the one named second in the camera frame, or how far an object moved, as
-    `Labels` has it.
+    first object's from the second's in the camera frame, or how far an object moved, as `Labels`
+    has it.
     """
 
     item: Item
@@ -110,10 +110,8 @@ class Questioner:
             for i, j in order if kind in RARE else order[:2]:
                 item = self.asker.pair(kind, facts, things[i], things[j])
                 if item:
-                    named = (i, j) if item.text.find('<object1>') <= item.text.find('<object2>') \
-                        else (j, i)
-                    apart = None if kind not in COMPARED else tuple(np.subtract(
-                        *(facts[things[k]].camera for k in named)))
+                    apart = None if kind not in COMPARED else tuple(
+                        np.subtract(facts[things[i]].camera, facts[things[j]].camera))
                     asked.append(Asked(item, [[place[k]] for k in item.objects], None, apart))
                     break
         for _ in range(GROUPS):

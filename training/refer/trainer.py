@@ -165,6 +165,8 @@ class Trainer:
         self._set_rates()
         loss.backward()
         learning = self.optimizer.parameters(*parts)
+        for parameter in set(self.optimizer.parameters()) - set(learning):
+            parameter.grad = None  # or it would be stepped, by each process on its own
         # A machine that slept or was stopped must not use up the time.
         since, self._since = self._since or began, time.monotonic()
         self.seconds += self.together.average(learning, min(self._since - since, 10.0))
