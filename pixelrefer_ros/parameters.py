@@ -63,7 +63,8 @@ RULES: dict[str, Rule] = {
                               100_000),
     'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048),
-    'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: never.',
+    'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
+                          'that reason.',
                           0.0, 1.0),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),

@@ -75,8 +75,7 @@ Eight categories, eight colours, three patterns, one kind of room. Wordings far 
 `training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. How well it chooses
 among options, says whether it is what is asked for ("Is it a mug?") and says "I cannot tell." of
 objects with next to nothing in view is not in the table. Confidence is the mean token probability
-and is not calibrated.
-Mostly hidden objects and those cut by the image edge are named less surely.
+and is not calibrated. Mostly hidden objects and those cut by the image edge are named less surely.
 '''
 
 
