@@ -32,8 +32,9 @@ class Question:
 class Answer:
     """Text made from observations and a question.
 
-    confidence: mean probability of the chosen tokens, 0 to 1. abstained: the confidence was under
-    the threshold or the model said nothing, and `text` says that it cannot tell. states: each
+    confidence: probability of the least sure token, 0 to 1. abstained: too little was seen, the
+    confidence was under the threshold or the model said nothing, and `text` says that it cannot
+    tell. states: each
     object's track state when the answer was made, as the engine's own `track` and `process` saw
     it. reason: 'stop', 'length' or 'cancelled'. tokens: how many were decoded.
     """

@@ -18,6 +18,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
     Evidence, LanguageModel, compose, mentions, task_prompt)
+from pixelrefer_model.language.generate import least_sure
 from pixelrefer_model.memory import (
     EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
@@ -37,13 +38,16 @@ MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
 @dataclass(frozen=True)
 class EngineSettings:
     """Policies of the engine. max_frames: observations of one object in one prompt.
-    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never). encode: an
-    object with an empty mask is left out of an observation, and the others are observed."""
+    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
+    abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
+    that the answer would rest on; the model is not asked then. encode: an object with an empty
+    mask is left out of an observation, and the others are observed."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
     max_frames: int = 4
     abstain_below: float = 0.0
+    abstain_under_px: int = 100
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
 
 
@@ -204,17 +208,18 @@ class PerceptionEngine:
         return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
 
     def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False) -> Answer:
-        """Decode the answer. One without a word, or less sure than `abstain_below`, becomes "I cannot
-        tell."; a model may say that by itself too. `cancel` is asked before every token."""
+        """Decode the answer. Where too little is seen (`abstain_under_px`), and for an answer
+        without a word or less sure than `abstain_below`, it is "I cannot tell."; a model may say
+        that by itself too. `cancel` is asked before every token."""
         text, probabilities, reason = '', [], 'stop'
-        for event in self.language.generate(
+        for event in () if self._too_small(question) else self.language.generate(
                 [question.prompt], max_new_tokens=question.max_new_tokens, cancel=cancel):
             text += event.text_delta
             if event.token_id is not None:
                 probabilities.append(event.probability)
             if event.finished:
                 reason = event.reason
-        confidence = sum(probabilities) / len(probabilities) if probabilities else 0.0
+        confidence = least_sure(probabilities)
         text = text.strip()
         abstained = reason != 'cancelled' and (
             text in ('', CANNOT_TELL) or confidence < self.settings.abstain_below)
@@ -224,6 +229,11 @@ class PerceptionEngine:
             question.object_ids,
             [self._states.get(i, unknown).name for i in question.object_ids],
             question.stamps_ns, question.left_out, reason, len(probabilities))
+
+    def _too_small(self, question: Question) -> bool:
+        """Whether next to nothing of one of the objects was seen wherever the answer looks."""
+        return any(max(o.area for o in kept) < self.settings.abstain_under_px
+                   for kept in question.observations)
 
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:

@@ -21,7 +21,8 @@ def load(settings: Settings) -> Any:
         dtype=getattr(torch, settings.dtype), settings=EngineSettings(
             keyframes=EveryInterval(settings.keyframe_interval),
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
-            abstain_below=settings.abstain_below))
+            abstain_below=settings.abstain_below,
+            abstain_under_px=settings.abstain_under_px))
     engine.warm_up()
     return engine
 

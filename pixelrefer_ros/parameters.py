@@ -66,6 +66,9 @@ RULES: dict[str, Rule] = {
     'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
                           'that reason.',
                           0.0, 1.0),
+    'abstain_under_px': Rule(100, 'Answers about an object of which every observation that they '
+                             'would rest on has fewer pixels become "I cannot tell."; 0: none for '
+                             'that reason.', 0, 1_000_000),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
@@ -104,6 +107,7 @@ class Settings:
     max_frames: int
     max_tokens: int
     abstain_below: float
+    abstain_under_px: int
     answer_deadline: float
     question_queue: int
     prompt_queue: int

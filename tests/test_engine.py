@@ -146,6 +146,29 @@ def test_an_answer_under_the_threshold_abstains():
     assert answer.text == 'I cannot tell.'
 
 
+@pytest.mark.parametrize('more, told', [(0, True), (1, False)])
+def test_of_too_few_pixels_nothing_is_told_and_no_token_decoded(engine, more, told):
+    tracks = [engine.track('square', square(0), frame(0)),
+              engine.track('other', square(3), frame(0))]
+    least = min(track.area for track in tracks)
+    engine.settings = replace(engine.settings, abstain_under_px=least + more)
+    answer = engine.ask('Are <object:square> and <object:other> the same colour?',
+                        ['square', 'other'], max_new_tokens=4)
+    assert (answer.tokens > 0) is told
+    assert told or (answer.text, answer.abstained, answer.confidence) == (
+        'I cannot tell.', True, 0.0)
+
+
+def test_one_clear_sight_among_the_observations_is_enough():
+    engine = PerceptionEngine.from_checkpoints(settings=EngineSettings(abstain_under_px=100))
+    engine.track('square', square(0), frame(0))
+    question = engine.prepare('What is it?', ['square'], max_new_tokens=4)
+    seen, = question.observations[0]
+    for areas, told in (((99, 100), True), ((99, 99), False)):
+        question.observations[0][:] = [replace(seen, area=area) for area in areas]
+        assert (engine.answer(question).tokens > 0) is told
+
+
 def test_an_answer_without_a_word_abstains(engine, monkeypatch):
     engine.track('square', square(0), frame(0))
     question = engine.prepare('What is it?', ['square'])

@@ -35,9 +35,17 @@ class TokenEvent:
     reason: Literal['', 'stop', 'length', 'cancelled'] = ''
 
 
+def least_sure(probabilities: Sequence[float]) -> float:
+    """How sure an answer is: the least probability of its tokens, 0 where there are none.
+
+    Most tokens are given by the form of the answer, and their mean hides the one that decides.
+    """
+    return min(probabilities, default=0.0)
+
+
 @dataclass
 class Generation:
-    """All events of one prompt together; `confidence` is the mean token probability."""
+    """All events of one prompt together."""
 
     text: str = ''
     token_ids: list[int] = field(default_factory=list)
@@ -46,8 +54,8 @@ class Generation:
 
     @property
     def confidence(self) -> float:
-        """Mean token probability, 0 to 1; 0 where there is no token."""
-        return sum(self.probabilities) / max(len(self.probabilities), 1)
+        """Probability of the least sure token, 0 to 1; 0 where there is no token."""
+        return least_sure(self.probabilities)
 
 
 @dataclass

@@ -147,10 +147,12 @@ def test_probabilities_are_those_of_the_scores_before_the_penalty(language, prom
     assert first.probability == pytest.approx(float(state.scores[0].softmax(0).max()), abs=1e-6)
 
 
-def test_confidence_is_the_mean_token_probability(language, prompts):
+def test_an_answer_is_as_sure_as_its_least_sure_token(language, prompts):
     events = list(language.generate(prompts[:1], max_new_tokens=7))
     answer = collect(iter(events), 1)[0]
-    assert answer.confidence == pytest.approx(sum(e.probability for e in events) / 7)
+    assert answer.confidence == min(e.probability for e in events)
+    assert answer.confidence < max(e.probability for e in events) and len(events) == 7
+    assert collect(iter([]), 1)[0].confidence == 0.0
 
 
 def test_the_penalty_looks_at_the_answer_and_not_at_the_prompt(model, prompts):
