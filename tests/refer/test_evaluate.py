@@ -10,9 +10,11 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / 'training' / 'evaluate.py'
 TRACKER = {'box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame', 'click_next_30',
-           'mask_prompt_frame', 'mask_next_30', 'absent_empty', 'refound', 'swapped'}
+           'mask_prompt_frame', 'mask_next_30', 'absent_empty', 'refound', 'swapped',
+           'swapped_clips'}
 REFER = {'category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
-         'motion_still', 'count', 'caption', 'small_category', 'small_colour'}
+         'motion_still', 'count', 'caption', 'small_category', 'small_colour', 'size', 'position',
+         'choice', 'is_so', 'faint', 'not_faint'}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
@@ -27,7 +29,8 @@ def test_one_scene_gives_the_promised_json_alone_on_standard_output(tmp_path):
     figures = json.loads(done.stdout)
     assert figures == json.loads(out.read_text())
     assert {part: set(named) for part, named in figures.items()} == {
-        'tracker': TRACKER, 'refer_true_masks': REFER, 'refer_tracked_masks': REFER}
+        'tracker': TRACKER, 'refer_true_masks': REFER, 'refer_tracked_masks': REFER,
+        'refer_last_sight': REFER}
     assert all(f is None for f in figures['tracker'].values())
     category = figures['refer_true_masks']['category']
     assert set(category) == {'value', 'n', 'low', 'high'}

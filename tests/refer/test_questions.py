@@ -13,8 +13,8 @@ import torch
 
 from pixelrefer_model.language import Evidence, compose
 from training.refer.answers import claims, motion_claim, right
-from training.refer.facts import AIR, Fact, facts_of, relation, visible, with_motion
-from training.refer.paraphrases import paraphrases, plainly
+from training.refer.facts import AIR, CATEGORIES, Fact, facts_of, relation, visible, with_motion
+from training.refer.paraphrases import neighbours, paraphrases, plainly
 from training.refer.questions import (
     FAINT, GROUP, IS, PAIR, SINGLE, WINDOW, Asker, shuffled_pairs)
 from training.refer.wording import PUBLISHED, WORDINGS, wordings
@@ -172,7 +172,7 @@ def test_every_wording_makes_a_prompt_with_each_object_once():
         count = 3 if kind in GROUP else 2 if kind in PAIR else 1
         for wording in published:
             evidence = [Evidence(str(n), torch.zeros(1, 2, 4)) for n in range(count)]
-            text = compose(ask._named(wording).replace('{k}', 'mugs'), evidence).text
+            text = compose(ask.named(wording).replace('{k}', 'mugs'), evidence).text
             assert text.count('<REGION>') == 2 * count, wording
             assert '{' not in text, wording
 
@@ -181,17 +181,51 @@ def test_held_out_wordings_are_never_drawn_in_training():
     ask = asker()
     for kind in WORDINGS:
         count = 3 if kind in GROUP else 2 if kind in PAIR else 1
-        held_out = {plainly(ask._named(w)) for w in wordings(kind, 'test')}
+        held_out = {plainly(ask.named(w)) for w in wordings(kind, 'test')}
         assert len(held_out) == 2
         drawn = {plainly(ask.text(kind, count)) for _ in range(400)}
-        drawn |= {plainly(ask._named(w)) for group in paraphrases(kind) for w in group}
+        drawn |= {plainly(ask.named(w)) for group in paraphrases(kind) for w in group}
         assert not any(text.endswith(h) for text in drawn for h in held_out), kind
+
+
+def test_no_paraphrase_is_within_a_word_of_a_wording_that_measures():
+    kept = [plainly(w).split() for kind in WORDINGS for w in wordings(kind, 'test')]
+    drawn = {w for kind in WORDINGS for group in paraphrases(kind) for w in group}
+    assert len(drawn) > 800
+    assert not [w for w in drawn if any(neighbours(plainly(w).split(), k) for k in kept)]
+
+
+@pytest.mark.parametrize('one, other, near', [
+    ('a b c', 'a b c', True), ('a b c', 'a x c', True), ('a b c', 'a c', True), ('a', 'a b', True),
+    ('a b', 'b a', False), ('a b c', 'a', False), ('a b c', 'x b y', False)])
+def test_neighbours_differ_by_at_most_one_word(one, other, near):
+    assert neighbours(one.split(), other.split()) is near
+    assert neighbours(other.split(), one.split()) is near
+
+
+def test_probes_say_how_many_of_the_objects_match_a_word_of_the_text(scenes):
+    ask, probed = asker(), Counter()
+    plurals = {f'{word}{"es" if word == "box" else "s"}': word for word in CATEGORIES}
+    for _, (_, facts) in scenes:
+        for item in (*(ask.single(kind, facts, 0) for kind in ('choice', *IS)),
+                     ask.group('count', facts, (0, 1, 2)),
+                     ask.group('count_colour', facts, (2, 0))):
+            if item is None:
+                continue
+            for word, number in item.probes:
+                known = plurals.get(word, word)
+                assert number == sum(known in (
+                    facts[i].category, facts[i].colour, facts[i].pattern, facts[i].size)
+                    for i in item.objects)
+                assert re.search(rf' {word}\b', item.text)
+            probed[item.kind] += 1
+    assert set(probed) == {'choice', *IS, 'count', 'count_colour'}
 
 
 def test_of_next_to_nothing_the_answer_is_that_it_cannot_be_told():
     ask = asker()
     seen = Fact('mug', 'red', 'plain', 'small', 500, 0.2, 0.5, (0, 0, 1))
-    assert [replace(seen, area=area).faint for area in (11, 12, 99, 100)] == [
+    assert [replace(seen, area=area).faint for area in (11, 12, 49, 50)] == [
         False, True, True, False]
     items = [ask.faint(3) for _ in range(60)]
     assert {item.answer for item in items} == {'I cannot tell.'}

@@ -1,13 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Rules of the report: the surest wrong answers, confidence in bins, wordings apart."""
+"""Rules of the report: the surest wrong answers, confidence in bins."""
 
 import numpy as np
 
 from training.refer.measure import STAMPED, Answered, HeldOutScene
 from training.refer.questions import Item
 from training.refer.report import (
-    PER_KIND, PER_SCENE, WORST, contact_sheet, draw_failure, reliability, wordings_table, worst)
-from training.refer.wording import WORDINGS
+    PER_KIND, PER_SCENE, WORST, contact_sheet, draw_failure, reliability, worst)
 
 
 def answered(scene: int, confidence: float, good: bool, kind: str = 'category',
@@ -39,18 +38,10 @@ def test_every_answer_is_in_one_bin_of_confidence():
     assert rows[-1][1] == 1.0
 
 
-def test_wordings_never_trained_on_are_counted_apart():
-    known, unseen = WORDINGS['motion'][0], WORDINGS['motion'][-2]
-    answers = [answered(n, 0.9, good, 'motion', wording.replace('{a}', '<object1>'))
-               for n in range(4) for wording, good in ((known, True), (unseen, n == 0))]
-    row, = [line for line in wordings_table(answers, 4).splitlines() if 'motion' in line]
-    assert [cell.split()[0] for cell in row.split('|')[2:4]] == ['1.000', '0.250']
-
-
 def test_a_failure_is_drawn_with_its_object_outlined():
     image, seg = np.zeros((240, 320, 3), np.uint8), np.zeros((240, 320), np.uint8)
     seg[50:90, 60:120] = 1
-    scene = HeldOutScene(0, {STAMPED[-1]: image}, {STAMPED[-1]: seg}, [], [], [])
+    scene = HeldOutScene(0, {STAMPED[-1]: image}, {STAMPED[-1]: seg}, [], [], [], [])
     picture = draw_failure(answered(0, 0.9, False), scene)
     assert picture[50, 60:120].any(1).all() and not picture[55:85, 65:115].any()
     assert not image.any() and contact_sheet([picture] * 6).shape[1] == 5 * 320

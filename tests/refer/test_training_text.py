@@ -3,6 +3,7 @@
 
 from random import Random
 
+import pytest
 import torch
 
 from pixelrefer_model.language import Evidence, LanguageModel, compose
@@ -10,7 +11,7 @@ from pixelrefer_model.language.generate import collect
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.questions import Item
 from training.refer.sizes import tiny_config
-from training.refer.texts import Asked, sequences
+from training.refer.texts import Asked, sequences, word_end
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Recipe, Trainer
 from training.world import Contract
@@ -44,9 +45,27 @@ def test_a_training_sequence_is_the_prompt_of_inference_and_its_answer():
         assert torch.equal(tokens.flatten(0, 1)[batch.rows], prompt.tokens)
         assert batch.targets[0][batch.targets[0] >= 0].tolist() == answer
         with torch.no_grad():
-            scores, truth = trainer.answer_scores(trainer.hidden(tokens, batch), batch)
+            scores, truth = trainer.answer_scores(trainer.states(tokens, batch)[0], batch)
         said = collect(language.generate([prompt], max_new_tokens=1), 1)[0]
         assert said.token_ids == [int(scores[0].argmax())] and truth.tolist() == answer
+
+
+def test_a_probed_word_is_found_at_its_last_token_in_its_own_sequence():
+    tokenizer = train_tokenizer()
+    asked = [
+        ASKED[0], Asked(Item('choice', 'Which is it: mug or can? (A) can (B) mug.', (0,), '(B)',
+                             (('can', 0), ('mug', 1))), [[0]], None),
+        Asked(Item('count', 'How many boxes are there?', (0, 1), '2', (('boxes', 2),)),
+              [[0], [1]], None)]
+    batch, = sequences(asked, K, tokenizer, buckets=1)
+    found = [(tokenizer.decode([int(batch.ids[row, at])]), number)
+             for row, at, number in batch.probes.tolist()]
+    assert sorted(found) == [(' boxes', 2), (' can', 0), (' mug', 1)]
+    letters = {word: tokenizer.decode(batch.ids[row, at - 2:at].tolist())
+               for (word, _), (row, at, _) in zip(found, batch.probes.tolist())}
+    assert 'B' in letters[' mug'] and 'A' in letters[' can']
+    with pytest.raises(ValueError):
+        word_end([1, 2, 3], [3, 4])
 
 
 def test_padding_changes_no_score():
@@ -57,11 +76,11 @@ def test_padding_changes_no_score():
     tokens = torch.randn(4, K, model.config.language.hidden_size)
     with torch.no_grad():
         together, = sequences(ASKED, K, tokenizer, buckets=1)
-        scores, _ = trainer.answer_scores(trainer.hidden(tokens, together), together)
+        scores, _ = trainer.answer_scores(trainer.states(tokens, together)[0], together)
         alone = []
         for one in sorted(ASKED, key=lambda a: len(a.regions[0]) * 100 + len(a.regions)):
             batch, = sequences([one], K, tokenizer, buckets=1)
-            alone.append(trainer.answer_scores(trainer.hidden(tokens, batch), batch)[0])
+            alone.append(trainer.answer_scores(trainer.states(tokens, batch)[0], batch)[0])
     lengths = [len(a) for a in alone]
     assert len(scores) == sum(lengths)
     both = sorted(map(tuple, scores.sum(1, keepdim=True).round(decimals=2).tolist()))

@@ -115,17 +115,19 @@ def test_measuring_gives_one_to_the_truth_and_zero_to_no_masks():
     labels[:, 30:60, 30:60] = 1
     labels[5:10] = 0
     frames = [Frame(picture(t), stamp_ns=t) for t in range(31)]
-    figures = measure.measure_clips(_Oracle(labels, blind=('click',)), [(frames, labels)], 0)
+    figures = measure.figures_of(measure.follow_clips(
+        _Oracle(labels, blind=('click',)), [(0, frames, labels)], 0))
     assert figures['box_prompt_frame'].value == figures['box_next_30'].value == 1.0
     assert figures['box_next_10'].n == 5 and figures['box_next_30'].n == 25
     assert figures['click_next_30'].value == 0.0
     assert figures['absent_empty'].value == 1.0 and figures['absent_empty'].n == 15
     assert figures['refound'].n == 3 and abs(figures['refound'].value - 2 / 3) < 1e-3
-    assert figures['swapped'].value == 0.0
+    assert figures['swapped'].value == figures['swapped_clips'].value == 0.0
+    assert figures['swapped_clips'].n == 1
 
 
 def test_what_cannot_be_measured_is_none():
-    figures = measure.measure_clips(_Oracle(np.zeros((2, HEIGHT, WIDTH), np.uint8)), [], 0)
+    figures = measure.figures_of([])
     assert set(figures.values()) == {None}
     assert set(figures) == set(measure.MEANS) | set(measure.SHARES)
 

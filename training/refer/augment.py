@@ -5,7 +5,8 @@ run time are nothing new."""
 import cv2
 import numpy as np
 
-#: Fewest pixels that a spoiled mask keeps; under that the true mask is used.
+#: Fewest pixels that a spoiled mask keeps, or all where the true one has fewer; under that the true
+#: mask is used.
 LEAST_KEPT = 60
 
 
@@ -25,11 +26,15 @@ def vary_colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def spoil_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A mask as a tracker may give it: bool [H, W] in and out.
+    """A mask as a tracker may give it, spoiled once or twice: bool [H, W] in and out."""
+    for _ in range(int(rng.integers(1, 3))):
+        mask = _spoil_once(mask, rng)
+    return mask
 
-    Thinner, thicker, rounded as if decoded at a quarter of the resolution, shifted, with holes, or
-    with a side missing or spilled.
-    """
+
+def _spoil_once(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Thinner, thicker, rounded as if decoded at a quarter of the resolution, shifted, with holes,
+    or with a side missing or spilled."""
     spoiled = mask.astype(np.uint8)
     kind = rng.integers(6)
     if kind == 0:
@@ -56,4 +61,5 @@ def spoil_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # A disc off the rim: missing inside the object, or spilled beyond it.
         cv2.circle(spoiled, (int(columns[at]), int(rows[at])), radius, colour, -1)
     spoiled = spoiled.astype(bool)
-    return spoiled if spoiled.sum() >= max(LEAST_KEPT, mask.sum() * 0.5) else mask
+    least = max(min(LEAST_KEPT, mask.sum()), mask.sum() * 0.5)
+    return spoiled if spoiled.sum() >= least else mask

@@ -5,14 +5,16 @@
 FILE is the JSON of training/evaluate.py for that checkpoint.
 """
 
-import argparse
 import json
 import shutil
 import textwrap
 from pathlib import Path
 
 from pixelrefer_model.pixelrefer import PixelReferConfig
+from training.card_arguments import card_arguments
+from training.refer.facts import MOST_FAINT
 from training.refer.measure import FIRST_SEED, NAMES
+from training.refer.scenes import SPOILED
 
 MEANING = {
     'category': 'category, one of 8', 'colour': 'colour, one of 8',
@@ -23,7 +25,12 @@ MEANING = {
     'motion_still': 'of these, the still ones',
     'count': 'how many of 2 to 4 objects are of a kind',
     'caption': 'detailed caption, all six parts right',
-    'small_category': 'category, under 400 px', 'small_colour': 'colour, under 400 px'}
+    'small_category': 'category, under 400 px', 'small_colour': 'colour, under 400 px',
+    'size': 'size, one of 2', 'position': 'which ninth of the image',
+    'choice': 'the letter of the right option of 2 to 4',
+    'is_so': 'is it of this kind, colour, pattern (half and half)',
+    'faint': 'of an object of 12 to 99 px: "I cannot tell.", by the model alone',
+    'not_faint': 'of an object of 100 px and more: an answer instead'}
 
 CARD = '''\
 # pixelrefer-lite-tiny
@@ -47,12 +54,16 @@ and nothing else: it is for tests, demos and first steps, not for real images.
 never trained on, with the category-colour pairs that training leaves out. Greedy answers of the
 shipped inference path. Share right, n, 95 % interval (resampling scenes).
 
-| question | true masks | tracked masks |
-|---|---|---|
+| question | true masks | tracked, last clear sight | tracked, very last frame |
+|---|---|---|---|
 {table}
 
-An object counts as seen from 100 visible pixels on. With tracked masks an object is prompted by a
-box on the first frame that shows it and followed for up to 24 frames; no mask is a wrong answer.
+An object counts as seen from 100 visible pixels on; under that the engine does not ask the model at
+all (`abstain_under_px`), and the model was trained to say so by itself under {faint} px. With
+tracked masks an object is prompted by a box on the first frame that shows it and followed for up to
+24 frames. The engine answers from the last clear sight that it remembers: here of the frames 0, 8, 16
+and 24; the last column counts an object as not known that has no mask on the very last frame. What
+has no mask is a wrong answer, but right where nothing can be told.
 
 ## Training
 
@@ -64,7 +75,7 @@ of the time {learning} auxiliary heads (category, colour,
 pattern, size, place, support, motion; per token and per cell), then everything learns questions and
 answers too.
 Muon for the matrices of the layers, AdamW for the rest, rate {rate}, cosine, decay {decay};
-batches of {singles} frames and {clips} clips of four in each process; half of the masks are
+batches of {singles} frames and {clips} clips of four in each process; {spoiled:.0f} % of the masks are
 spoiled as a tracker would, half of the scenes mirrored.
 {note}
 ![Held-out accuracy over minutes of training](curve.png)
@@ -72,10 +83,9 @@ spoiled as a tracker would, half of the scenes mirrored.
 ## Limits
 
 Eight categories, eight colours, three patterns, one kind of room. Wordings far from those in
-`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. How well it chooses
-among options, says whether it is what is asked for ("Is it a mug?") and says "I cannot tell." of
-objects with next to nothing in view is not in the table. Confidence is the mean token probability
-and is not calibrated. Mostly hidden objects and those cut by the image edge are named less surely.
+`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. Mostly hidden objects
+and those cut by the image edge are named less surely. Where it fails, what its confidence is worth
+and what a wording does to an answer: docs/accuracy.
 '''
 
 
@@ -88,9 +98,9 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
     size = (checkpoint / 'model.safetensors').stat().st_size
     table = '\n'.join(
         f'| {MEANING[name]} | ' + ' | '.join(_cell(figures[part].get(name)) for part in (
-            'refer_true_masks', 'refer_tracked_masks')) + ' |' for name in NAMES)
+            'refer_true_masks', 'refer_last_sight', 'refer_tracked_masks')) + ' |' for name in NAMES)
     (checkpoint / 'README.md').write_text(CARD.format(
-        categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
+        faint=MOST_FAINT, spoiled=100 * SPOILED, categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
         **_sizes(config), seed=seed, scenes=scenes,
         first=FIRST_SEED + seed * 10_000, table=table, minutes=recipe['minutes'],
         run_seed=recipe['seed'], steps=last['step'], regions=f'{last["regions"]:,}',
@@ -124,14 +134,7 @@ def _cell(figure: dict | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description='Writes a model card.')
-    parser.add_argument('--run', type=Path, required=True)
-    parser.add_argument('--figures', type=Path, required=True)
-    parser.add_argument('--checkpoint', type=Path, required=True)
-    parser.add_argument('--seed', type=int, required=True, help='as given to evaluate.py')
-    parser.add_argument('--scenes', type=int, required=True)
-    parser.add_argument('--note', default='', help='what else a reader should know of this run')
-    given = parser.parse_args()
+    given = card_arguments()
     write_card(given.run, json.loads(given.figures.read_text()), given.checkpoint, given.seed,
                given.scenes, given.note)
 

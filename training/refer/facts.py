@@ -21,8 +21,9 @@ COLUMNS = ('left', 'centre', 'right')
 
 #: Fewest visible pixels of an object that is asked about.
 LEAST_AREA = 100
-#: With fewer pixels than LEAST_AREA but this many, it is trained to say that it cannot tell.
-LEAST_FAINT = 12
+#: From so many pixels on and with fewer than so many, it is trained to say that it cannot tell. In
+#: between nothing is trained: there kind and colour begin to show.
+LEAST_FAINT, MOST_FAINT = 12, 50
 #: `Fact.held` of an object that nothing carries at the moment.
 AIR = 'in the air'
 
@@ -60,7 +61,7 @@ class Fact:
     @property
     def faint(self) -> bool:
         """Whether so little of it is seen that the right answer is "I cannot tell."."""
-        return LEAST_FAINT <= self.area < LEAST_AREA
+        return LEAST_FAINT <= self.area < MOST_FAINT
 
     @property
     def row(self) -> str:

@@ -23,7 +23,9 @@ WORDS = {'category': (CATEGORIES, 1.0), 'colour': (COLOURS, 0.7), 'pattern': (PA
          'support': (SUPPORTS, 0.6)}
 CELL_WORDS = {'category': 0.6, 'colour': 0.4, 'pattern': 0.6}
 MOTION_WEIGHT, SHIFT_WEIGHT, PLACE_WEIGHT, POSE_WEIGHT = 1.0, 6.0, 4.0, 0.5
-DIFFERENCE_WEIGHT = 4.0
+DIFFERENCE_WEIGHT, MATCH_WEIGHT = 4.0, 0.5
+#: The most objects of a request that a word of the question may match.
+MOST_MATCHES = 4
 UNKNOWN = -100
 
 
@@ -86,6 +88,7 @@ class Heads(nn.Module):
         self.place = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 6))
         self.pose = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, 6))
         self.difference = nn.Sequential(nn.Linear(out, out), nn.GELU(), nn.Linear(out, 3))
+        self.match = nn.Sequential(nn.LayerNorm(out), nn.Linear(out, MOST_MATCHES + 1))
         self.motion = nn.Sequential(nn.Linear(4 * out, out), nn.GELU(),
                                     nn.Linear(out, len(MOTIONS) + 3))
 
@@ -101,6 +104,17 @@ class Heads(nn.Module):
             return hidden.sum() * 0
         return DIFFERENCE_WEIGHT * F.smooth_l1_loss(
             self.difference(hidden[asked]), wanted[asked], beta=0.05)
+
+    def match_loss(self, states: Tensor, numbers: Tensor) -> Tensor:
+        """How well the language model's states [P, D] at the probed words know how many objects
+        match, int64 [P].
+
+        "Is it a mug?", options and counts hold a word against object tokens, and the answer's one
+        word teaches that too slowly: without this they stayed guesses for 1,400 steps.
+        """
+        if not len(numbers):
+            return states.sum() * 0
+        return MATCH_WEIGHT * F.cross_entropy(self.match(states), numbers)
 
     def losses(self, tokens: Tensor, cells: Tensor, counts: list[int], frames: Tensor,
                wanted: Labels) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -4,21 +4,22 @@ uses it: RegionEncoder, the prompt of `compose`, greedy decoding. Nothing is tea
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pixelrefer_model.engine import CANNOT_TELL
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import Evidence, LanguageModel, compose
 from pixelrefer_model.language.generate import collect
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.sam2 import ObjectTracker, TrackState
 from training.refer.answers import right
-from training.refer.facts import LEAST_AREA, Fact, facts_of, visible, with_motion
-from training.refer.questions import Asker, Item, shuffled_pairs
+from training.refer.facts import LEAST_AREA, LEAST_FAINT, Fact, facts_of, visible, with_motion
+from training.refer.questions import IS, Asker, Item, shuffled_pairs
 from training.tracker.measure import Figure, make_prompt, share_figure
 from training.world import ScenePlan, World
 
@@ -30,8 +31,13 @@ STAMPED = (0, 8, 16, 24)
 FIRST_SEED = 5_000_000
 SMALL_AREA = 400
 MOST_NEW_TOKENS = 32
+#: Every so many scenes questions are drawn and balanced anew, so that processes can share the work.
+BLOCK = 20
+#: One of these is asked about every object, beside what is asked about all.
+SOMETIMES = ('size', 'position', 'choice', 'is_category', 'is_colour', 'is_pattern')
 NAMES = ('category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
-         'motion_still', 'count', 'caption', 'small_category', 'small_colour')
+         'motion_still', 'count', 'caption', 'small_category', 'small_colour', 'size', 'position',
+         'choice', 'is_so', 'faint', 'not_faint')
 
 
 @dataclass(frozen=True)
@@ -40,8 +46,8 @@ class HeldOutScene:
 
     number: of the scene in its seed. images, segs: by number of the frame, uint8 [H, W, 3] and
     uint8 [H, W], i + 1 for object i.
-    facts: of every object on the last frame. now, window: questions about the last frame, and
-    about the stamped frames.
+    facts: of every object on the last frame. now, window, faint: questions about the last frame,
+    about the stamped frames, and about objects of which next to nothing is seen.
     """
 
     number: int
@@ -50,6 +56,7 @@ class HeldOutScene:
     facts: list[Fact]
     now: list[Item]
     window: list[Item]
+    faint: list[Item]
 
 
 @dataclass(frozen=True)
@@ -80,6 +87,14 @@ class Score:
         """The named figures."""
         return {name: self.figure(name) for name in NAMES}
 
+    def add(self, other: 'Score') -> None:
+        """Take in the answers about other scenes."""
+        for name, scenes in other.hits.items():
+            for scene, hits in enumerate(scenes):
+                for good in hits:
+                    self.count(name, scene, good)
+        self.answers += other.answers
+
     def count(self, name: str, scene: int, good: bool) -> None:
         """One more answer about the scene of this number."""
         by_scene = self.hits[name]
@@ -87,17 +102,22 @@ class Score:
         by_scene[scene].append(good)
 
 
-def held_out_scenes(world: World, seed: int, scenes: int, *,
+def held_out_scenes(world: World, seed: int, scenes: int | range, *,
                     every_frame: bool = True) -> Iterator[HeldOutScene]:
     """The scenes of a seed, rendered one at a time; the same for the same arguments.
+
+    scenes: how many, or which numbers: whole BLOCKs, but for the last.
 
     In every other scene each object is still or moves with equal chance, and only there motion is
     asked about; the rest are as the contract's shares give them. A tracker needs every frame,
     questions with true masks only the stamped ones.
     """
-    rng = Random(seed)
-    asker = Asker(rng, world.contract, 'all')
-    for index in range(scenes):
+    numbers = range(scenes) if isinstance(scenes, int) else scenes
+    assert numbers.start % BLOCK == 0 and numbers.step == 1, numbers
+    for index in numbers:
+        if index % BLOCK == 0:
+            rng = Random(f'{seed} {index}')
+            asker = Asker(rng, world.contract, 'all')
         moving = index % 2 == 0
         plan = world.plan(FIRST_SEED + seed * 10_000 + index, 'test', LENGTH / RATE_HZ + 0.2,
                           'motion' if moving else None)
@@ -107,7 +127,9 @@ def held_out_scenes(world: World, seed: int, scenes: int, *,
         facts = facts_of(plan, _time(STAMPED[-1]), segs[STAMPED[-1]])
         window = list(_window_items(asker, plan, segs, facts)) if moving else []
         yield HeldOutScene(index, {k: shot.rgb for k, shot in shots.items()}, segs, facts,
-                        list(_items(asker, rng, facts)), window)
+                           list(_items(asker, rng, facts)), window,
+                           [asker.faint(i) for i, fact in enumerate(facts)
+                            if LEAST_FAINT <= fact.area < LEAST_AREA])
 
 
 def _time(frame: int) -> float:
@@ -118,7 +140,8 @@ def _items(asker: Asker, rng: Random, facts: list[Fact]) -> Iterator[Item]:
     """Questions about the last frame, yes and no and the like balanced over the whole run."""
     seen = visible(facts)
     for i in seen:
-        for kind in ('category', 'colour', 'pattern', 'detailed', 'support'):
+        for kind in ('category', 'colour', 'pattern', 'detailed', 'support',
+                     rng.choice(SOMETIMES)):
             item = asker.single(kind, facts, i)
             if item:
                 yield item
@@ -131,7 +154,7 @@ def _items(asker: Asker, rng: Random, facts: list[Fact]) -> Iterator[Item]:
                 made += 1
                 yield item
     if len(seen) > 1:
-        for _ in range(2):
+        for _ in range(4):
             chosen = tuple(rng.sample(seen, rng.randint(2, min(4, len(seen)))))
             item = asker.group('count', facts, chosen)
             if item:
@@ -152,9 +175,11 @@ def _window_items(asker: Asker, plan: ScenePlan, segs: dict[int, np.ndarray],
 
 
 def true_masks(scene: HeldOutScene) -> dict[int, dict[int, np.ndarray]]:
-    """Per stamped frame and object its true mask, where enough of it is seen."""
+    """Per stamped frame and object its true mask, where so much of it is seen that it is asked
+    about."""
+    least = {STAMPED[-1]: LEAST_FAINT}
     return {f: {i: scene.segs[f] == i + 1 for i in range(len(scene.facts))
-                if (scene.segs[f] == i + 1).sum() >= LEAST_AREA} for f in STAMPED}
+                if (scene.segs[f] == i + 1).sum() >= least.get(f, LEAST_AREA)} for f in STAMPED}
 
 
 def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict[int, np.ndarray]]:
@@ -176,18 +201,35 @@ def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict
     return found
 
 
-def score_scene(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
-                encoder: RegionEncoder, language: LanguageModel, score: Score) -> None:
-    """Ask a scene's questions with the given masks; what has no mask counts as wrong."""
+def tokens_of(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
+              encoder: RegionEncoder) -> dict[tuple[int, int], Tensor]:
+    """Object tokens [K, D] by frame and object: at every stamp if windows are asked about, else at
+    each object's last sight."""
+    last = {i: f for f, of_objects in masks.items() for i in of_objects}
     tokens: dict[tuple[int, int], Tensor] = {}
     for f, of_objects in masks.items():
-        if of_objects and (f == STAMPED[-1] or scene.window):
-            encoded = encoder.encode(scene.images[f], list(of_objects.values()))
-            tokens.update({(f, i): t for i, t in zip(of_objects, encoded, strict=True)})
+        wanted = [i for i in of_objects if scene.window or last[i] == f]
+        if wanted:
+            encoded = encoder.encode(scene.images[f], [of_objects[i] for i in wanted])
+            tokens.update({(f, i): t for i, t in zip(wanted, encoded, strict=True)})
+    return tokens
+
+
+def last_sights(tokens: dict[tuple[int, int], Tensor]) -> dict[tuple[int, int], Tensor]:
+    """The same with each object's last sight for now, as the engine remembers it."""
+    last = {i: tokens[f, i] for f, i in sorted(tokens)}
+    return {**tokens, **{(STAMPED[-1], i): t for i, t in last.items()}}
+
+
+def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
+                language: LanguageModel, score: Score) -> None:
+    """Ask a scene's questions of the given object tokens; without any it counts as wrong, but where
+    nothing is the answer."""
     prompts, asked = [], []
     for item, frames in [*((i, STAMPED[-1:]) for i in scene.now),
-                         *((i, STAMPED) for i in scene.window)]:
-        evidence = _evidence(item, frames, tokens)
+                         *((i, STAMPED) for i in scene.window),
+                         *((i, STAMPED[-1:]) for i in scene.faint)]:
+        evidence = evidence_of(item, frames, tokens)
         if evidence is None:
             _count(item, scene, '', 0.0, score)
             continue
@@ -200,8 +242,8 @@ def score_scene(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
             _count(item, scene, one.text, one.confidence, score)
 
 
-def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor]
-              ) -> list[Evidence] | None:
+def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor]
+                ) -> list[Evidence] | None:
     """An object's tokens on `frames`; None where an object has none."""
     evidence = []
     for i in item.objects:
@@ -215,9 +257,15 @@ def _evidence(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], T
 
 
 def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
+    if item.answer == CANNOT_TELL:
+        score.count('faint', scene.number, text in ('', CANNOT_TELL))
+        return
     good = right(item.kind, text, item.answer)
     score.answers.append(Answered(item, scene.number, text, confidence, good))
-    names = [{'detailed': 'caption', 'depth': 'relation'}.get(item.kind, item.kind)]
+    names = [{'detailed': 'caption', 'depth': 'relation'}.get(
+        item.kind, 'is_so' if item.kind in IS else item.kind)]
+    if text:
+        score.count('not_faint', scene.number, text != CANNOT_TELL)
     if item.kind in ('relation', 'depth'):
         names.append(f'only_{item.kind}')
     if item.kind == 'motion' and item.answer.startswith('Still'):
@@ -229,13 +277,26 @@ def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score:
         score.count(name, scene.number, good)
 
 
+@dataclass(frozen=True)
+class Scores:
+    """With true masks; with the tracker's, of which questions about now need the last frame's; and
+    with the tracker's where they rest on the last sight of an object, as the engine's answers do.
+    """
+
+    true: Score = field(default_factory=Score)
+    tracked: Score = field(default_factory=Score)
+    last_sight: Score = field(default_factory=Score)
+
+
 def measure_refer(model: PixelReferLite, scenes: Iterable[HeldOutScene],
-                  tracker: ObjectTracker | None) -> tuple[Score, Score | None]:
+                  tracker: ObjectTracker | None) -> Scores:
     """Scores with true masks and, given a tracker, with its masks."""
-    encoder, language = RegionEncoder(model), LanguageModel(model)
-    true, tracked = Score(), None if tracker is None else Score()
+    encoder, language, scores = RegionEncoder(model), LanguageModel(model), Scores()
     for scene in scenes:
-        score_scene(scene, true_masks(scene), encoder, language, true)
+        score_scene(scene, tokens_of(scene, true_masks(scene), encoder), language, scores.true)
         if tracker is not None:
-            score_scene(scene, tracked_masks(scene, tracker), encoder, language, tracked)
-    return true, tracked
+            tokens = tokens_of(scene, tracked_masks(scene, tracker), encoder)
+            score_scene(scene, tokens, language, scores.tracked)
+            score_scene(replace(scene, faint=[]), last_sights(tokens), language,
+                        scores.last_sight)
+    return scores

@@ -12,7 +12,7 @@ from functools import cache
 from itertools import product
 from random import Random
 
-from training.refer.wording import wordings
+from training.refer.wording import WORDINGS, wordings
 
 #: `[x|y|]` stands for each of its alternatives; `{a}`, `{b}`, `{k}` as in `WORDINGS`.
 PATTERNS: dict[str, tuple[str, ...]] = {
@@ -79,7 +79,8 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     'support': (
         '[What|Which thing] is [it|this|this object|the object] [on|standing on|lying on|placed '
         'on|on or in]?',
-        'What is {a} [lying on|placed on|sitting on|put on]?', 'What is [below|beneath] [{a}|it]?',
+        'What is {a} [lying on|placed on|sitting on|put on]?',
+        'What is [right under|directly under] [{a}|it]?',
         'What does [it|this object] [rest on|lie on|sit on]?', 'What [holds|carries] [{a}|it]?',
         'On what [is {a}|is it|does {a} stand|does it rest]?', 'What is [under it|it resting on]?',
         '[Is it|Is this] on the table or on something else?',
@@ -87,13 +88,13 @@ PATTERNS: dict[str, tuple[str, ...]] = {
     'relation': (
         'Does {a} [lie|stand] [left or right|to the right or to the left|to the left or the '
         'right] of {b}?',
-        '[Left or right|Right or left]: [where, seen from {b},|on which side of {b}] is {a}?',
+        '[Left or right|Right or left]: on which side of {b} is {a}?',
         'Is {a} [right or left of|on the left side or the right side of|on the right or on the '
         'left side of] {b}?',
         '[On|To] which side [of {b} does {a} lie|of {b} do you see {a}|of it, {b}, is {a}]?',
-        '[Seen from {b}|Compared to {b}], is {a} [to the left or the right|left or right]?',
+        'Compared to {b}, is {a} [to the left or the right|left or right]?',
         'Does the first object [stand|lie] left or right of the [second|other] one?',
-        '[Where|On which side] [do you see|is] {a}, [seen from|compared to|relative to] {b}?',
+        '[Where|On which side] [do you see|is] {a}, [compared to|relative to] {b}?',
         'Say on which side of {b} {a} is.', 'Which side of {b} [does {a} stand on|has {a}]?',
         'Tell me whether {a} is to the [left or to the right|right or to the left] of {b}.',
         'Where does {a} [stand|lie] relative to {b}?',
@@ -105,8 +106,9 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         'Is the first object [nearer or farther than|behind or in front of] the second?',
         '[Seen from|Looking from] the camera, is {a} [behind {b} or in front of it|in front of or '
         'behind {b}|nearer or farther than {b}]?',
-        'Tell me whether {a} is [in front of|behind] {b} or [behind|in front of] it.',
-        'Is {a} [farther from|closer to] the camera than {b} or [closer|farther]?',
+        'Tell me whether {a} is [in front of {b} or behind|behind {b} or in front of] it.',
+        'Is {a} [farther from the camera than {b} or closer|closer to the camera than {b} or '
+        'farther]?',
         'In front or behind: where is {a} compared to {b}?'),
     'is_left': (
         'Does {a} [stand|lie] [left|to the left|on the left] of {b}?',
@@ -139,15 +141,15 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         'Have {a} and {b} got the same [colour|color]?',
         'Is {b} the same [colour|color] as {a}?'),
     'same_category': (
-        'Are [{a} and {b}|these two|the two objects|both] [of the same kind|of one kind|the same '
-        'thing|the same type of object|of the same class]?',
+        'Are [{a} and {b}|these two|the two objects|both] [of the same kind|of one kind|the '
+        'same type of object|of the same class]?',
         'Is {b} the same kind of [thing|object] as {a}?',
         'Do they belong to the same [kind|class]?',
         'Are they [both|] the same [type|sort|kind] of [thing|object]?',
         'Is {a} of the same [kind|category|type] as {b}?'),
     'held': (
         'Is {a} [lying on|placed on|sitting on|put on|carried by|supported by] {b}?',
-        'Does {b} [carry|support|hold up] {a}?', 'Is {b} [below|beneath|right under] {a}?',
+        'Does {b} [carry|support|hold up] {a}?', 'Is {b} right under {a}?',
         'Is the first object [on top of|standing on|resting on] the second?',
         'Is it true that {a} is on {b}?', 'Does {a} [lie|sit] on [top of |]{b}?'),
     'held_in': (
@@ -155,15 +157,17 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         'Is the first object inside the second?', 'Does {b} [contain {a}|have {a} in it|carry '
         '{a} inside]?', 'Does {a} [sit|stand] [in|inside] {b}?', 'Is {b} holding {a} inside?'),
     'count': (
-        'How many [of these objects|of the things|of those] are {k}?', 'How many {k} [can you '
-        'see|are shown|are given|are in this group|do we have]?', 'What number of {k} [is there|do '
-        'you see]?', '[Say|Tell me] how many {k} there are.', 'Count [all|] {k} [among these|in '
-        'the picture|here].', '[Give|Name] the number of {k}.', 'How many among these are {k}?'),
+        'How many [of these objects|of the things|of those] are {k}?', 'How many {k} [are '
+        'given|are in this group|do we have here]?', 'What number of {k} is among '
+        'these?', '[Say|Tell me] how many {k} there are.', 'Count [all|] {k} [among '
+        'these|here].', '[Give|Name] the number of {k}.', 'How many among these are {k}?',
+        '[Of these|Among these|Of the given objects], how many are {k}?'),
     'count_colour': (
         'How many [of these things|of those|among these|of the things] are {k}?',
         'How many [of these|of them] have the colour {k}?', 'Count the {k} [ones|objects|things].',
-        'What is the number of {k} [ones|objects|things]?', 'How many {k} ones [are there|do you '
-        'see]?', 'Tell me how many are {k}.'),
+        'What is the number of {k} [ones|objects|things]?',
+        'How many {k} ones [are there|are among these]?', 'Tell me how many are {k}.',
+        '[Of these|Among these|Of the given objects], how many are {k}?'),
     'motion': (
         '[In what direction|In which direction|Which direction|What direction] [does it go|is it '
         'going|did {a} go|did it move|has {a} moved|was {a} moving]?',
@@ -209,15 +213,33 @@ def expand(pattern: str) -> list[str]:
 
 @cache
 def paraphrases(kind: str) -> tuple[tuple[str, ...], ...]:
-    """The wordings of a kind, one group per pattern, without those kept for measuring."""
-    kept = {plainly(wording) for wording in wordings(kind, 'test')}
-    groups = [[w for w in expand(pattern) if plainly(w) not in kept] for pattern in PATTERNS[kind]]
+    """The wordings of a kind, one group per pattern, without any that is a word or less away from
+    one that is kept for measuring, of whatever kind."""
+    kept = _kept()
+    groups = [[w for w in expand(pattern) if not any(
+        neighbours(plainly(w).split(), other) for other in kept)] for pattern in PATTERNS[kind]]
     return tuple(tuple(group) for group in groups if group)
 
 
+@cache
+def _kept() -> tuple[list[str], ...]:
+    return tuple(plainly(w).split() for kind in WORDINGS for w in wordings(kind, 'test'))
+
+
 def plainly(text: str) -> str:
-    """A question without what `vary_surface` may change, to tell whether two are the same."""
-    return text.lower().rstrip('?.')
+    """A question without what `vary_surface` may change and in one spelling, to tell whether two
+    are the same."""
+    return text.lower().rstrip('?.').replace('color', 'colour')
+
+
+def neighbours(one: list[str], other: list[str]) -> bool:
+    """Whether two lists of words are the same but for one word changed, missing or added."""
+    if len(one) > len(other):
+        one, other = other, one
+    if len(other) - len(one) > 1:
+        return False
+    same = next((n for n, (a, b) in enumerate(zip(one, other)) if a != b), len(one))
+    return one[same + (len(one) == len(other)):] == other[same + 1:]
 
 
 def vary_surface(text: str, rng: Random) -> str:

@@ -36,13 +36,15 @@ _NAMES = 'abcdefgh'
 class Item:
     """A question, as it is given to `compose`, and its canonical answer.
 
-    objects: indices of the objects asked about, in the order of the request.
+    objects: indices of the objects asked about, in the order of the request. probes: words of the
+    text that the objects are held against, as they stand there, each with how many match it.
     """
 
     kind: str
     text: str
     objects: tuple[int, ...]
     answer: str
+    probes: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass
@@ -87,12 +89,12 @@ class Asker:
         """A wording of a kind about `count` objects, with the names put in."""
         rng = self.rng
         if self.part != 'test' and kind in PUBLISHED and rng.random() < published:
-            return self._named(self._led_in(rng.choice(PUBLISHED[kind]), count))
+            return self.named(self._led_in(rng.choice(PUBLISHED[kind]), count))
         if self.part == 'train' and rng.random() < PARAPHRASED:
             chosen = self._led_in(rng.choice(rng.choice(paraphrases(kind))), count)
         else:
             chosen = self._led_in(rng.choice(wordings(kind, self.part)), count)
-        return self._named(vary_surface(chosen, rng) if self.part == 'train' else chosen)
+        return self.named(vary_surface(chosen, rng) if self.part == 'train' else chosen)
 
     def _led_in(self, wording: str, count: int) -> str:
         if '{a}' in wording and count in PREFIXES and self.rng.random() < 0.1 \
@@ -101,7 +103,8 @@ class Asker:
         return wording
 
     @staticmethod
-    def _named(wording: str) -> str:
+    def named(wording: str) -> str:
+        """A wording with the objects' names put in."""
         for k, name in enumerate(_NAMES):
             wording = wording.replace('{' + name + '}', f'<object{k + 1}>')
         return wording
@@ -149,7 +152,8 @@ class Asker:
         asked = true if self.rng.random() < 0.5 else self.rng.choice(vocabulary)
         item = self._yes_no(kind, (i,), asked == true)
         word = answers.article(asked) if part == 'category' else asked
-        return item and replace(item, text=item.text.replace('{k}', word))
+        return item and replace(item, text=item.text.replace('{k}', word),
+                                probes=((asked, int(asked == true)),))
 
     def _choice(self, facts: list[Fact], i: int) -> Item:
         kind, vocabulary = self.rng.choice((
@@ -162,9 +166,10 @@ class Asker:
         if self.part == 'train':
             known += tuple(w for group in paraphrases(kind) for w in group)
         open_ones = [w for w in known if w.startswith(('What', 'Which')) and '.' not in w]
-        question = self._named(self.rng.choice(open_ones))
+        question = self.named(self.rng.choice(open_ones))
         right = answers.LETTERS[options.index(true)]
-        return Item('choice', choice_prompt(question, listed), (i,), f'({right})')
+        return Item('choice', choice_prompt(question, listed), (i,), f'({right})',
+                    tuple((word, int(word == true)) for word in options))
 
     # --- two objects
 
@@ -218,7 +223,7 @@ class Asker:
             text = f'How many of {", ".join(names[:-1])} and {names[-1]} are {{k}}?'
         else:
             text = self.text(kind, len(objects))
-        return Item(kind, text.replace('{k}', word), objects, str(number))
+        return Item(kind, text.replace('{k}', word), objects, str(number), ((word, number),))
 
 
 def shuffled_pairs(count: int, rng: Random) -> list[tuple[int, int]]:

@@ -2,8 +2,9 @@
 """Where a checkpoint fails, how far its confidence can be believed, and what a wording does to it:
 `./run python training/refer/report.py --seed N --scenes M --out docs/accuracy`.
 
-Writes failures.jpg (40 of the surest wrong answers, few of a scene or kind), reliability.png and .md,
-and wordings.md: about the very answers that training/evaluate.py counts, with true masks.
+Writes failures.jpg (40 of the surest wrong answers, few of a scene or kind), reliability.png and
+.md, about the very answers that training/evaluate.py counts, with true masks; and wordings.md, from the
+scenes of the next seed.
 """
 
 import argparse
@@ -28,9 +29,7 @@ import matplotlib.pyplot as plt
 from pixelrefer_model.engine import checkpoint_folder
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.measure import STAMPED, Answered, HeldOutScene, held_out_scenes, measure_refer
-from training.refer.questions import IS
-from training.refer.wording import WORDINGS
-from training.tracker.measure import share_figure
+from training.refer.phrasings import ask_phrasings, phrasings_table, tasks_table
 from training.world import Contract, World
 
 WORST, PER_ROW, PER_SCENE, PER_KIND = 40, 5, 2, 8
@@ -133,36 +132,6 @@ def reliability_table(answers: list[Answered]) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def wordings_table(answers: list[Answered], scenes: int) -> str:
-    """Share right by kind of question: wordings that were trained on, and those never."""
-    by_kind: dict[str, dict[bool, list[list[bool]]]] = {}
-    for one in answers:
-        if not one.text or one.item.kind not in WORDINGS or one.item.kind in IS:
-            continue
-        sides = by_kind.setdefault(one.item.kind, {
-            side: [[] for _ in range(scenes)] for side in (True, False)})
-        sides[_unseen(one)][one.scene].append(one.good)
-    rng = np.random.default_rng(0)
-    lines = ['| question | wordings trained on | two never trained on |', '|---|---|---|']
-    for kind in sorted(by_kind):
-        cells = []
-        for side in (False, True):
-            figure = share_figure(by_kind[kind][side], rng)
-            cells.append('none' if figure is None else f'{figure.value:.3f} (n {figure.n}, '
-                         f'{figure.low:.3f} to {figure.high:.3f})')
-        lines.append(f'| {kind} | {cells[0]} | {cells[1]} |')
-    return '\n'.join(lines) + '\n'
-
-
-def _unseen(one: Answered) -> bool:
-    text = one.item.text
-    for k, name in enumerate('abcdefgh'):
-        text = text.replace(f'<object{k + 1}>', '{' + name + '}')
-    kept = WORDINGS[one.item.kind][-2:]
-    ends = [w.split('{k}') for w in kept]
-    return any(text.endswith(parts[-1]) and parts[0] in text for parts in ends)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--seed', type=int, required=True, help='as of evaluate.py')
@@ -179,7 +148,7 @@ def main() -> None:
             return held_out_scenes(world, given.seed, given.scenes, every_frame=False)
 
         answers = measure_refer(model, tqdm(scenes(), total=given.scenes, unit='scene'),
-                                None)[0].answers
+                                None).true.answers
         chosen = worst(answers)
         pictures: dict[int, np.ndarray] = {}
         for scene in scenes():
@@ -188,9 +157,14 @@ def main() -> None:
     sheet = contact_sheet([pictures[n] for n in range(len(chosen))])
     cv2.imwrite(str(given.out / 'failures.jpg'), sheet[..., ::-1],
                 [cv2.IMWRITE_JPEG_QUALITY, 88])
+    with World(Contract.load()) as world:
+        phrased = ask_phrasings(model, tqdm(
+            held_out_scenes(world, given.seed + 1, given.scenes, every_frame=False),
+            total=given.scenes, unit='scene'), given.seed)
+    (given.out / 'wordings.md').write_text(
+        phrasings_table(phrased) + '\n' + tasks_table(phrased))
     draw_reliability(answers, given.out / 'reliability.png')
     (given.out / 'reliability.md').write_text(reliability_table(answers))
-    (given.out / 'wordings.md').write_text(wordings_table(answers, given.scenes))
 
 
 if __name__ == '__main__':

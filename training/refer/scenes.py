@@ -14,6 +14,10 @@ from training.world import Contract
 from training.world.camera import Pose
 
 
+#: Share of the masks that are not the true ones.
+SPOILED = 0.6
+
+
 @dataclass(frozen=True)
 class Scene:
     """Regions of one record.
@@ -67,7 +71,7 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
             if not fact.visible and not (fact.faint and len(record.views) == 1):
                 continue
             mask = seg == i + 1
-            if rng is not None and fact.visible and rng.random() < 0.5:
+            if rng is not None and rng.random() < SPOILED:
                 mask = spoil_mask(mask, rng)
             masks.append(mask[:, ::-1] if flip else mask)
             image_of.append(number)

@@ -14,8 +14,8 @@ from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
 SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 12, 'size': 8, 'phrase': 10,
-                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 12, 'choice': 16,
-                 'is_category': 10, 'is_colour': 4, 'is_pattern': 4}
+                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 16, 'choice': 16,
+                 'is_category': 12, 'is_colour': 6, 'is_pattern': 6}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
                  'detailed': 12}
 PAIR_SHARES = {'relation': 20, 'depth': 16, 'is_left': 6, 'is_right': 6, 'is_in_front': 6,
@@ -52,7 +52,8 @@ class Sequences:
 
     ids: int64 [B, N]. rows: int64, the object token (region * K + k) of every `<REGION>` place in
     order. targets: int64 [B, N], the next token where an answer is due, else -100. ends: int64 [B],
-    the last place of each prompt. differences: float [B, 3], NaN where nothing is compared.
+    the last place of each prompt. differences: float [B, 3], NaN where nothing is compared. probes:
+    int64 [P, 3]: sequence, place of the last token of a probed word, how many objects match it.
     """
 
     ids: Tensor
@@ -60,6 +61,7 @@ class Sequences:
     targets: Tensor
     ends: Tensor
     differences: Tensor
+    probes: Tensor
 
 
 class Questioner:
@@ -154,10 +156,20 @@ def sequences(asked: list[Asked], k: int, tokenizer: Tokenizer, *, buckets: int 
         prompt = compose(one.item.text, evidence)
         head = tokenizer.encode(prompt.text)
         answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
-        made.append((head + answer, len(head), prompt.tokens[:, 0], one.difference))
+        probes = [(word_end(head, tokenizer.encode(f' {word}')), number)
+                  for word, number in one.item.probes]
+        made.append((head + answer, len(head), prompt.tokens[:, 0], one.difference, probes))
     made.sort(key=lambda one: len(one[0]))
     size = -(-len(made) // buckets)
     return [_padded(made[at:at + size]) for at in range(0, len(made), size)]
+
+
+def word_end(ids: list[int], word: list[int]) -> int:
+    """Place of the last token of the last `word` in `ids`. Raises ValueError without any."""
+    for end in range(len(ids), len(word) - 1, -1):
+        if ids[end - len(word):end] == word:
+            return end - 1
+    raise ValueError(f'the tokens {word} are not in {ids}')
 
 
 def _rows(regions: list[int], k: int) -> Tensor:
@@ -165,14 +177,17 @@ def _rows(regions: list[int], k: int) -> Tensor:
     return (torch.tensor(regions)[:, None] * k + torch.arange(k))[..., None]
 
 
-def _padded(made: list[tuple[list[int], int, Tensor, tuple[float, ...] | None]]) -> Sequences:
+def _padded(made: list[tuple[list[int], int, Tensor, tuple[float, ...] | None,
+                             list[tuple[int, int]]]]) -> Sequences:
     longest = max(len(ids) for ids, *_ in made)
     ids = torch.zeros(len(made), longest, dtype=torch.long)
     targets = torch.full((len(made), longest), -100)
     for n, (sequence, head, *_) in enumerate(made):
         ids[n, :len(sequence)] = torch.tensor(sequence)
         targets[n, head - 1:len(sequence) - 1] = ids[n, head:len(sequence)]
-    differences = [(np.nan,) * 3 if one is None else one for *_, one in made]
-    return Sequences(ids, torch.cat([rows for _, _, rows, _ in made]), targets,
+    differences = [(np.nan,) * 3 if one is None else one for *_, one, _ in made]
+    probes = [(n, *probe) for n, (*_, some) in enumerate(made) for probe in some]
+    return Sequences(ids, torch.cat([rows for _, _, rows, *_ in made]), targets,
                      torch.tensor([head - 1 for _, head, *_ in made]),
-                     torch.tensor(np.array(differences), dtype=torch.float32))
+                     torch.tensor(np.array(differences), dtype=torch.float32),
+                     torch.tensor(probes, dtype=torch.long).reshape(-1, 3))

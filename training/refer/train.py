@@ -39,6 +39,8 @@ from training.world import Contract
 #: Seconds of training between two points of the curve, and between two saved states.
 CURVE_EVERY, SAVE_EVERY = 480.0, 240.0
 REFRESH_STEPS = 25
+#: Losses that the progress bar shows.
+SHOWN = ('category', 'pattern', 'motion', 'answers', 'match')
 #: What a run that starts with the weights of a checkpoint does otherwise.
 FROM_WEIGHTS = {'vision': 0.04, 'first': (HEADS,), 'rate': 1.2e-3}
 #: Seed and number of the test scenes of the model card, as evaluate.py takes them.
@@ -96,8 +98,7 @@ def _loop(trainer: Trainer, pool: Pool, held_out: list[Scene], out: Path) -> Non
                 continue
             bar.update(int(trainer.seconds) - bar.n)
             bar.set_postfix_str(f'step {trainer.step} ' + ' '.join(
-                f'{name} {recent[name]:.2f}' for name in (
-                    'category', 'pattern', 'motion', 'answers') if name in recent), refresh=False)
+                f'{name} {recent[name]:.2f}' for name in SHOWN if name in recent), refresh=False)
             done = trainer.progress >= 1
             if done or trainer.seconds - measured >= CURVE_EVERY:
                 measured = trainer.seconds

@@ -41,7 +41,8 @@ class Recipe:
     """How it is trained. minutes: of training in all; vision: share of the first stage. singles,
     clips: records of a step and process; objects: at most, of a single frame and of a clip.
     pairs: questions about two objects per frame; asked: per object of a frame and of a window.
-    first: what learns in the first stage."""
+    first: what learns in the first stage. steps: where not 0, it is over after so many, however
+    long they take."""
 
     minutes: float = 100.0
     vision: float = 0.38
@@ -58,6 +59,7 @@ class Recipe:
     pairs: int = 10
     asked: tuple[int, int] = (3, 3)
     heads_later: float = 1.0
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -94,7 +96,9 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """0 at the start, 1 when the time is used up."""
+        """0 at the start, 1 when the time, or the steps, are used up."""
+        if self.recipe.steps:
+            return self.step / self.recipe.steps
         return self.seconds / (self.recipe.minutes * 60)
 
     @property
@@ -123,22 +127,28 @@ class Trainer:
                                          wanted)
         return Encoded(tokens, losses, said, wanted)
 
-    def answer_loss(self, tokens: Tensor, batches: list[Sequences]) -> tuple[Tensor, Tensor]:
-        """Mean cross-entropy over all answer tokens, and the mean loss of the compared places."""
-        total, differences, count = 0.0, 0.0, 0
+    def answer_loss(self, tokens: Tensor, batches: list[Sequences]
+                    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean cross-entropy over all answer tokens, and the mean losses of the compared places and
+        of the probed words."""
+        total, differences, matches, count = 0.0, 0.0, 0.0, 0
         for batch in batches:
-            hidden = self.hidden(tokens, batch)
+            hidden, before = self.states(tokens, batch)
             scores, truth = self.answer_scores(hidden, batch)
             total = total + F.cross_entropy(scores, truth, reduction='sum')
             count += len(truth)
             ends = hidden[torch.arange(len(hidden)), batch.ends]
             differences = differences + self.heads.difference_loss(ends, batch.differences)
-        return total / count, differences / len(batches)
+            rows, places, numbers = batch.probes.T
+            matches = matches + self.heads.match_loss(before[rows, places], numbers)
+        return total / count, differences / len(batches), matches / len(batches)
 
-    def hidden(self, tokens: Tensor, batch: Sequences) -> Tensor:
-        """The language model's last states [B, N, D] over prompts and answers."""
+    def states(self, tokens: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
+        """The language model's states [B, N, D] over prompts and answers: of its last layer, and of
+        the one before, which is the last that a later place can still read."""
         embeds = self.model.embed(batch.ids, tokens.flatten(0, 1)[batch.rows])
-        return self.model.model(inputs_embeds=embeds, use_cache=False).last_hidden_state
+        made = self.model.model(inputs_embeds=embeds, use_cache=False, output_hidden_states=True)
+        return made.last_hidden_state, made.hidden_states[-2]
 
     def answer_scores(self, hidden: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
         """Scores [T, V] and truth [T] at every place where an answer token is due."""
@@ -156,10 +166,11 @@ class Trainer:
         parts = recipe.first
         if self.speaking:
             self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
-            answers, differences = self.answer_loss(encoded.tokens, self._asked(scenes))
-            shown['answers'] = float(answers.detach())
-            shown['difference'] = float(differences.detach())
-            loss = answers + differences + recipe.heads_later * loss
+            answers, differences, matches = self.answer_loss(encoded.tokens, self._asked(scenes))
+            shown |= {'answers': float(answers.detach()),
+                      'difference': float(differences.detach()),
+                      'match': float(matches.detach())}
+            loss = answers + differences + matches + recipe.heads_later * loss
             self.spoken += 1
             parts = (HEADS, VISION, LANGUAGE)
         self._set_rates()
@@ -224,7 +235,7 @@ class Trainer:
         for kind in dict.fromkeys(one.item.kind for one in asked):
             some = [one for one in asked if one.item.kind == kind]
             batch, = sequences(some, self.model.config.mask_num, self.tokenizer, buckets=1)
-            scores, truth = self.answer_scores(self.hidden(tokens, batch), batch)
+            scores, truth = self.answer_scores(self.states(tokens, batch)[0], batch)
             wrong = torch.zeros(len(some), dtype=torch.bool)
             sequence = (batch.targets >= 0).nonzero()[:, 0]
             wrong.index_put_((sequence,), scores.argmax(1) != truth, accumulate=True)

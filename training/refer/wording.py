@@ -69,9 +69,10 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Please give a detailed description of this object.',
         'Please describe this object in detail.', 'Give a detailed description.'),
     'position': (
-        'Where is {a} in the image?', 'Where in the image is {a}?', 'In which part of the image '
-        'is {a}?', 'Where is it in the image?', 'Where in the picture is {a}?',
-        'Which part of the image is {a} in?', 'Where does {a} appear in the image?',
+        'Where is {a} in the image?', 'Where in the image is {a}?',
+        'In which part of the image is {a}?', 'Where is it in the image?',
+        'Where in the picture is {a}?', 'Which part of the image is {a} in?',
+        'Where does {a} appear in the image?', 'At which place in the image is {a}?',
         'Where in the image is it?', 'In which part of the picture is {a}?'),
     'support': (
         'What is {a} on?', 'What is {a} standing on?', 'What is it on?', 'What is under {a}?',
@@ -88,25 +89,36 @@ WORDINGS: dict[str, tuple[str, ...]] = {
     'depth': (
         'Is {a} in front of or behind {b}?', 'Is {a} behind or in front of {b}?',
         'Is {a} closer to the camera or farther away than {b}?',
-        'Is {a} nearer or farther than {b}?', 'Is the first object in front of or behind the '
-        'second?', 'Seen from the camera, is {a} in front of {b} or behind it?',
-        'Is {a} in front of {b} or behind?', 'Is {a} nearer to the camera than {b} or farther?'),
+        'Is {a} nearer or farther than {b}?',
+        'Is the first object in front of or behind the second?',
+        'Seen from the camera, is {a} in front of {b} or behind it?',
+        'Is {a} nearer to us than {b} or farther away?',
+        'Does {a} stand in front of {b} or behind it?', 'Is {a} in front of {b} or behind?',
+        'Is {a} nearer to the camera than {b} or farther?'),
     'is_left': (
         'Is {a} to the left of {b}?', 'Is {a} left of {b}?', 'Is {a} on the left of {b}?',
-        'Is the first object to the left of the second?', 'Does {a} lie to the left of {b}?',
+        'Is the first object to the left of the second?', 'Does {a} stand to the left of {b}?',
+        'Is {b} to the right of {a}?', 'Is it true that {a} is to the left of {b}?',
+        'Is {a} on the left side of {b}?', 'Does {a} lie to the left of {b}?',
         'Can you say that {a} is left of {b}?'),
     'is_right': (
         'Is {a} to the right of {b}?', 'Is {a} right of {b}?', 'Is {a} on the right of {b}?',
-        'Is the first object to the right of the second?', 'Does {a} lie to the right of {b}?',
+        'Is the first object to the right of the second?', 'Does {a} stand to the right of {b}?',
+        'Is {b} to the left of {a}?', 'Is it true that {a} is to the right of {b}?',
+        'Is {a} on the right side of {b}?', 'Does {a} lie to the right of {b}?',
         'Can you say that {a} is right of {b}?'),
     'is_in_front': (
         'Is {a} in front of {b}?', 'Is {a} closer to the camera than {b}?',
         'Is {a} nearer than {b}?', 'Is the first object in front of the second?',
-        'Is {a} nearer to the camera than {b}?', 'Does {a} lie in front of {b}?'),
+        'Does {a} stand in front of {b}?', 'Is it true that {a} is in front of {b}?',
+        'Is {b} behind {a}?', 'Is {a} closer than {b}?', 'Is {a} nearer to the camera than {b}?',
+        'Does {a} lie in front of {b}?'),
     'is_behind': (
         'Is {a} behind {b}?', 'Is {a} farther from the camera than {b}?',
         'Is {a} farther than {b}?', 'Is the first object behind the second?',
-        'Is {a} farther away than {b}?', 'Does {a} lie behind {b}?'),
+        'Does {a} stand behind {b}?', 'Is it true that {a} is behind {b}?',
+        'Is {b} in front of {a}?', 'Is {b} closer than {a}?', 'Is {a} farther away than {b}?',
+        'Does {a} lie behind {b}?'),
     'same_colour': (
         'Are {a} and {b} the same colour?', 'Are {a} and {b} the same color?',
         'Do {a} and {b} have the same colour?', 'Do they have the same color?',
@@ -118,22 +130,29 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Are {a} and {b} the same kind of object?', 'Are they the same kind of object?',
         'Is {a} the same kind of object as {b}?', 'Are {a} and {b} of the same category?',
         'Do {a} and {b} belong to the same category?', 'Are both the same kind of thing?',
+        'Do they belong to the same kind?', 'Is {b} the same kind of thing as {a}?',
         'Are these two the same kind of object?', 'Are they of the same category?'),
     'held': (
         'Is {a} on {b}?', 'Is {a} on or in {b}?', 'Does {a} stand on {b}?',
         'Is {a} resting on {b}?', 'Is the first object on the second?', 'Is {b} under {a}?',
-        'Is {a} on top of {b}?', 'Does {a} rest on {b}?', 'Is {a} standing on {b}?'),
+        'Is {a} on top of {b}?', 'Is {a} placed on {b}?', 'Does {a} rest on {b}?',
+        'Is {a} standing on {b}?'),
     'held_in': (
-        'Is {a} in {b}?', 'Is {a} inside {b}?', 'Does {b} hold {a}?', 'Is the first object in the '
-        'second?', 'Is {a} lying in {b}?', 'Does {a} lie in {b}?'),
+        'Is {a} in {b}?', 'Is {a} inside {b}?', 'Does {b} hold {a}?',
+        'Is the first object in the second?', 'Is {a} placed in {b}?', 'Does {b} contain {a}?',
+        'Is it true that {a} is in {b}?', 'Does {a} sit inside {b}?', 'Is {a} lying in {b}?',
+        'Does {a} lie in {b}?'),
     'count': (
         'How many of these are {k}?', 'How many of them are {k}?', 'How many {k} are there?',
         'Count the {k}.', 'How many {k} are among these?', 'How many of the objects are {k}?',
-        'What is the number of {k}?', 'How many {k} do you see?', 'How many {k} are here?'),
+        'What is the number of {k}?', 'Of these, how many are {k}?', 'How many {k} do you see?',
+        'How many {k} are here?'),
     'count_colour': (
         'How many of these are {k}?', 'How many of them are {k}?', 'How many are {k}?',
         'How many of the objects are {k}?', 'How many {k} objects are there?',
-        'How many {k} things are there?', 'How many of these objects are {k}?'),
+        'Of these, how many are {k}?', 'Count the {k} ones.',
+        'How many {k} ones are among these?', 'How many {k} things are there?',
+        'How many of these objects are {k}?'),
     'motion': (
         'Is {a} moving, and which way?', 'Which way does {a} move?', 'Did {a} move?',
         'How does {a} move?', 'What does {a} do?', 'Is {a} moving or still?', 'Is it moving?',
@@ -143,13 +162,16 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'In which direction is {a} moving?', 'Is it still or moving?'),
     'is_category': (
         'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Is {a} really {k}?',
-        'Can {a} be called {k}?', 'Is this object {k}?', 'Would you say {a} is {k}?'),
+        'Can {a} be called {k}?', 'Is it true that {a} is {k}?', 'Is that {k}?',
+        'Is this object {k}?', 'Would you say {a} is {k}?'),
     'is_colour': (
         'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Does {a} look {k}?',
-        'Is the colour of {a} {k}?', 'Is this object {k}?', 'Would you call {a} {k}?'),
+        'Is the colour of {a} {k}?', 'Is it true that {a} is {k}?', 'Is that {k}?',
+        'Is this object {k}?', 'Would you call {a} {k}?'),
     'is_pattern': (
         'Is {a} {k}?', 'Is this {k}?', 'Is it {k}?', 'Is the object {k}?', 'Does {a} look {k}?',
-        'Is the pattern of {a} {k}?', 'Is this object {k}?', 'Would you call {a} {k}?'),
+        'Is the pattern of {a} {k}?', 'Is it true that {a} is {k}?', 'Is that {k}?',
+        'Is this object {k}?', 'Would you call {a} {k}?'),
 }
 
 #: Lead-ins that a wording with inline objects may follow; the demos of the published models

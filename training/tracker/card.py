@@ -1,13 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The model card of a tiny SAM 2: what it is, what it learned from, how well it does."""
+"""The model card of a tiny SAM 2: what it is, what it learned from, how well it does.
 
+`python -m training.tracker.card --run DIR --figures FILE --checkpoint DIR` writes it anew from the
+JSON of training/evaluate.py.
+"""
+
+import json
+import shutil
 import textwrap
 from pathlib import Path
 
 import torch
 
 from pixelrefer_model.sam2.checkpoint import load_model
-from training.tracker.measure import BACK_WITHIN, LEAST_JUDGED, LEAST_PROMPTED, Figure
+from training.card_arguments import card_arguments
+from training.tracker.measure import (
+    BACK_WITHIN, LEAST_JUDGED, LEAST_PROMPTED, MOST_OBJECTS, Figure)
 
 MEANINGS = {
     'box_prompt_frame': 'mean IoU on the prompted frame, box off by up to 2 px',
@@ -20,6 +28,7 @@ MEANINGS = {
     'absent_empty': 'frames with nothing of the object in view: share without a mask',
     'refound': f'returns into view: share with IoU 0.5 within {BACK_WITHIN} frames',
     'swapped': 'frames where the mask lies on another object',
+    'swapped_clips': 'clips where one that was prompted by a box lies there in the end',
 }
 
 
@@ -93,11 +102,11 @@ Box, click and mask prompts. The budget is time, so another machine takes anothe
 
 ## Held-out figures
 
-{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, up to three objects per
-scene that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
+{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, {MOST_OBJECTS} object per
+scene that shows {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
 object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals:
 by resampling scenes.
-`./run python training/tracker/measure.py --seed {seed} --scenes {scenes}`
+`./run python training/evaluate.py --parts tracker --seed {seed} --scenes {scenes}`
 
 {table(figures)}
 
@@ -109,3 +118,16 @@ by resampling scenes.
 * Look-alikes that pass close to one another can take over each other's mask (see `swapped`).
 * The predicted IoU of so small a network is a rough guide; UNCERTAIN is to be read as such.
 ''', encoding='utf-8')
+
+
+def main() -> None:
+    given = card_arguments()
+    figures = json.loads(given.figures.read_text())['tracker']
+    write_card(given.checkpoint, json.loads((given.run / 'training.json').read_text()),
+               {name: figure and Figure(**figure) for name, figure in figures.items()},
+               given.seed, given.scenes, given.note)
+    shutil.copy(given.run / 'curve.png', given.checkpoint / 'curve.png')
+
+
+if __name__ == '__main__':
+    main()

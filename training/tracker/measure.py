@@ -32,15 +32,15 @@ NEAR = 10
 #: An object is prompted where it shows at least this many pixels, and judged where it shows this.
 LEAST_PROMPTED, LEAST_JUDGED = 100, 30
 #: Frames that an object has to come back after it is in view again.
-BACK_WITHIN = 10
+BACK_WITHIN = 5
 #: A track overlaps another object rather than its own from this IoU on.
 SWAPPED_IOU = 0.3
 KINDS = ('box', 'click', 'mask')
 #: Objects of one scene that are prompted.
-MOST_OBJECTS = 3
+MOST_OBJECTS = 1
 MEANS = ('box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame', 'click_next_30',
          'mask_prompt_frame', 'mask_next_30')
-SHARES = ('absent_empty', 'refound', 'swapped')
+SHARES = ('absent_empty', 'refound', 'swapped', 'swapped_clips')
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def _follow(tracker: ObjectTracker, frames: list[Frame], labels: np.ndarray,
             track = tracker.add(f'{kind} {k}', make_prompt(kind, labels[0] == k, rng), frames[0])
             clip[f'{kind}_prompt_frame'].append(iou(track.mask, labels[0] == k))
     waits: dict[str, int] = {}
+    strayed: dict[str, int] = {}
     for t in range(1, len(frames)):
         for track in tracker.step(frames[t]):
             kind, k = track.object_id.split()
@@ -140,34 +141,44 @@ def _follow(tracker: ObjectTracker, frames: list[Frame], labels: np.ndarray,
             others = [iou(track.mask, labels[t] == j) for j in range(1, int(labels[t].max()) + 1)
                       if j != int(k)]
             clip['swapped'].append(int(max(others, default=0.0) >= SWAPPED_IOU
-                                             and max(others) > overlap))
+                                       and max(others) > overlap))
+            if kind == 'box':
+                strayed[k] = clip['swapped'][-1]
             if track.object_id in waits:
                 waits[track.object_id] += 1
                 if overlap >= 0.5 or waits[track.object_id] >= BACK_WITHIN:
                     clip['refound'].append(int(overlap >= 0.5))
                     del waits[track.object_id]
+    if strayed:
+        clip['swapped_clips'] = [int(any(strayed.values()))]
     return clip
 
 
-def measure_clips(tracker: ObjectTracker, clips: Iterable[tuple[list[Frame], np.ndarray]],
-                  seed: int) -> dict[str, Figure | None]:
-    """The figures over clips of (frames, labels uint8 [T, H, W]); deterministic from `seed`."""
-    rng = np.random.default_rng(seed)
-    followed = [_follow(tracker, frames, labels, rng) for frames, labels in clips]
+def follow_clips(tracker: ObjectTracker, clips: Iterable[tuple[int, list[Frame], np.ndarray]],
+                 seed: int) -> list[dict[str, list[float]]]:
+    """The values by figure of every clip of (number, frames, labels uint8 [T, H, W]); prompts are
+    drawn from `seed` and the number."""
+    return [_follow(tracker, frames, labels, np.random.default_rng((seed, number)))
+            for number, frames, labels in clips]
+
+
+def figures_of(followed: list[dict[str, list[float]]]) -> dict[str, Figure | None]:
+    """The figures over the clips of `follow_clips`."""
     return {name: (mean_figure if name in MEANS else share_figure)(
-        [clip[name] for clip in followed], rng) for name in (*MEANS, *SHARES)}
+        [clip.get(name, []) for clip in followed], np.random.default_rng(0))
+        for name in (*MEANS, *SHARES)}
 
 
-def scene_clips(world: object, seed: int, scenes: int) -> Iterator[tuple[list[Frame], np.ndarray]]:
-    """Clips of `scenes` test scenes; `world` is an open training.world.World."""
-    rng = np.random.default_rng(seed)
+def scene_clips(world: object, seed: int, numbers: Iterable[int]
+                ) -> Iterator[tuple[int, list[Frame], np.ndarray]]:
+    """Clips of the test scenes of these numbers; `world` is an open training.world.World."""
     seconds = (FOLLOWED + 1) / RATE_HZ
-    for index in range(scenes):
-        plan = world.plan(1_000_000 + seed * 10_000 + index, split='test', seconds=2 * seconds)
-        begin = float(rng.uniform(0, seconds))
+    for number in numbers:
+        plan = world.plan(1_000_000 + seed * 10_000 + number, split='test', seconds=2 * seconds)
+        begin = float(np.random.default_rng((seed, number, 1)).uniform(0, seconds))
         shots = [world.render(plan, begin + k / RATE_HZ) for k in range(FOLLOWED + 1)]
-        yield ([Frame(shot.rgb, stamp_ns=round(1e9 + 1e9 * k / RATE_HZ))
-                for k, shot in enumerate(shots)], np.stack([shot.seg for shot in shots]))
+        yield (number, [Frame(shot.rgb, stamp_ns=round(1e9 + 1e9 * k / RATE_HZ))
+                        for k, shot in enumerate(shots)], np.stack([shot.seg for shot in shots]))
 
 
 def measure_tracker(checkpoint: str | os.PathLike, world: object, seed: int, scenes: int
@@ -179,10 +190,11 @@ def measure_tracker(checkpoint: str | os.PathLike, world: object, seed: int, sce
     IoU over the frames after it where the object shows LEAST_JUDGED pixels, no mask counting as 0.
     absent_empty: share of frames with nothing of the object in view where no mask is given.
     refound: share of returns where IoU 0.5 is reached within BACK_WITHIN frames. swapped: share of
-    frames where the mask lies on another object. None where there was nothing to measure.
+    frames where the mask lies on another object; swapped_clips: of clips where one that was
+    prompted by a box lies there in the end. None where there was nothing to measure.
     """
     tracker = ObjectTracker.from_checkpoint(checkpoint)
-    return measure_clips(tracker, scene_clips(world, seed, scenes), seed)
+    return figures_of(follow_clips(tracker, scene_clips(world, seed, range(scenes)), seed))
 
 
 def main() -> None:

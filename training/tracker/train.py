@@ -74,9 +74,8 @@ class Course:
 
 FROM_NOTHING = Course(PHASES, 0.9, 0.35)
 FROM_WEIGHTS = Course((
-    Phase(0.40, 160, 6, 3, 3, 0.35, 0.80),
-    Phase(0.60, 160, 9, 2, 3, 0.35, 0.80),
-    Phase(1.00, SIZE, 7, 2, 2, 0.55, 1.05),
+    Phase(0.35, 160, 8, 3, 3, 0.35, 0.80),
+    Phase(1.00, SIZE, 7, 2, 3, 0.55, 1.05),
 ), 0.3, 0.0)
 PEAK_RATE, LAST_RATE, WARM_STEPS = 8e-4, 1e-5, 60
 AVERAGE = 0.996

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of measuring: what an answer rests on, and that sharing the work changes nothing."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from training.refer.measure import (
+    STAMPED, HeldOutScene, Score, evidence_of, last_sights, tokens_of)
+from training.refer.questions import Item
+
+SCRIPT = Path(__file__).parents[2] / 'training' / 'evaluate.py'
+LAST = STAMPED[-1]
+
+
+class Encoder:
+    """Gives each mask its number of pixels as object tokens, and counts the masks."""
+
+    def __init__(self) -> None:
+        self.encoded = 0
+
+    def encode(self, image, masks) -> torch.Tensor:
+        self.encoded += len(masks)
+        return torch.tensor([float(mask.sum()) for mask in masks])[:, None, None]
+
+
+def mask(pixels: int) -> np.ndarray:
+    made = np.zeros(50, bool)
+    made[:pixels] = True
+    return made.reshape(5, 10)
+
+
+def scene(window: list[Item]) -> HeldOutScene:
+    return HeldOutScene(0, dict.fromkeys(STAMPED), {}, [], [], window, [])
+
+
+#: Object 0 is seen to the end, 1 until the second stamp, 2 never.
+MASKS = {f: {0: mask(10 + n), **({1: mask(20 + n)} if n < 2 else {})}
+         for n, f in enumerate(STAMPED)}
+
+
+def seen(item: Item, tokens: dict, frames=STAMPED[-1:]) -> list[list[float]] | None:
+    evidence = evidence_of(item, frames, tokens)
+    return evidence and [e.tokens.flatten().tolist() for e in evidence]
+
+
+def test_the_very_last_frame_knows_only_what_has_a_mask_there():
+    tokens = tokens_of(scene([]), MASKS, Encoder())
+    assert seen(Item('category', '', (0,), ''), tokens) == [[13.0]]
+    assert seen(Item('category', '', (1,), ''), tokens) is None
+
+
+def test_the_engine_answers_from_the_last_sight_and_invents_none():
+    tokens = last_sights(tokens_of(scene([]), MASKS, Encoder()))
+    assert seen(Item('same_colour', '', (0, 1), ''), tokens) == [[13.0], [21.0]]
+    assert seen(Item('category', '', (2,), ''), tokens) is None
+
+
+def test_a_window_rests_on_every_stamp_and_a_still_only_on_the_last_sights():
+    encoder = Encoder()
+    tokens = tokens_of(scene([Item('motion', '', (0,), '')]), MASKS, encoder)
+    assert seen(Item('motion', '', (0,), ''), tokens, STAMPED) == [[10.0, 11.0, 12.0, 13.0]]
+    assert encoder.encoded == 6
+    encoder = Encoder()
+    tokens_of(scene([]), MASKS, encoder)
+    assert encoder.encoded == 2
+
+
+def test_scores_of_other_scenes_are_taken_in_scene_by_scene():
+    whole, first, second = Score(), Score(), Score()
+    for n in range(6):
+        for score in (whole, first if n < 4 else second):
+            score.count('category', n, n % 3 > 0)
+    first.add(second)
+    assert first.hits == whole.hits and first.figure('category') == whole.figure('category')
+
+
+def test_two_processes_measure_what_one_does():
+    said = [json.loads(subprocess.run(
+        [sys.executable, str(SCRIPT), '--seed', '6', '--scenes', '21',
+         '--parts', 'refer_true_masks',
+         '--processes', processes], capture_output=True, text=True, timeout=900,
+        check=True).stdout) for processes in ('1', '2')]
+    assert said[0] == said[1]
