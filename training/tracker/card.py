@@ -102,8 +102,8 @@ Box, click and mask prompts. The budget is time, so another machine takes anothe
 
 ## Held-out figures
 
-{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, {MOST_OBJECTS} object per
-scene that shows {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
+{scenes} test scenes made from seed {seed}, 320x240, 31 frames at 10 Hz, {MOST_OBJECTS} object of a
+scene, of those that show {LEAST_PROMPTED} px or more, run through `ObjectTracker` as shipped; frames where an
 object shows less than {LEAST_JUDGED} px are not judged; no mask counts as IoU 0. Intervals:
 by resampling scenes.
 `./run python training/evaluate.py --parts tracker --seed {seed} --scenes {scenes}`
