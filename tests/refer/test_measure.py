@@ -7,10 +7,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 
 from training.refer.measure import (
-    STAMPED, HeldOutScene, Score, evidence_of, last_sights, tokens_of)
+    STAMPED, HeldOutScene, Score, evidence_of, held_out_scenes, last_sights, tokens_of)
 from training.refer.questions import Item
 
 SCRIPT = Path(__file__).parents[2] / 'training' / 'evaluate.py'
@@ -65,9 +66,15 @@ def test_a_window_rests_on_every_stamp_and_a_still_only_on_the_last_sights():
     tokens = tokens_of(scene([Item('motion', '', (0,), '')]), MASKS, encoder)
     assert seen(Item('motion', '', (0,), ''), tokens, STAMPED) == [[10.0, 11.0, 12.0, 13.0]]
     assert encoder.encoded == 6
+    assert seen(Item('same_colour', '', (0, 1), ''), last_sights(tokens)) == [[13.0], [21.0]]
     encoder = Encoder()
     tokens_of(scene([]), MASKS, encoder)
     assert encoder.encoded == 2
+
+
+def test_scenes_begin_where_questions_are_drawn_anew():
+    with pytest.raises(ValueError, match='block of'):
+        next(held_out_scenes(None, 1, range(3, 9)))
 
 
 def test_scores_of_other_scenes_are_taken_in_scene_by_scene():

@@ -106,14 +106,15 @@ def held_out_scenes(world: World, seed: int, scenes: int | range, *,
                     every_frame: bool = True) -> Iterator[HeldOutScene]:
     """The scenes of a seed, rendered one at a time; the same for the same arguments.
 
-    scenes: how many, or which numbers: whole BLOCKs, but for the last.
+    scenes: how many, or which numbers: from the first of a BLOCK on (ValueError).
 
     In every other scene each object is still or moves with equal chance, and only there motion is
     asked about; the rest are as the contract's shares give them. A tracker needs every frame,
     questions with true masks only the stamped ones.
     """
     numbers = range(scenes) if isinstance(scenes, int) else scenes
-    assert numbers.start % BLOCK == 0 and numbers.step == 1, numbers
+    if numbers.start % BLOCK or numbers.step != 1:
+        raise ValueError(f'{numbers} does not begin with a block of {BLOCK} scenes')
     for index in numbers:
         if index % BLOCK == 0:
             rng = Random(f'{seed} {index}')
