@@ -9,15 +9,13 @@ import torch
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.products import multiplies_bfloat16
 from training.refer.records import Record, make_record
 from training.refer.sizes import tiny_config
 from training.refer.start import weights_of
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import HEADS, Recipe, Trainer
 from training.world import Contract, World
-
-pytestmark = pytest.mark.skipif(
-    not hasattr(torch.optim, 'Muon'), reason='training needs PyTorch 2.9 or newer')
 
 
 class Few:
@@ -65,6 +63,21 @@ def test_where_only_the_heads_learn_the_model_stays_as_it_is(pool):
     before = made.heads.place[0].weight.detach().clone()
     assert changed(made, pool) == set()
     assert not torch.equal(made.heads.place[0].weight, before)
+
+
+def test_a_run_is_as_long_as_its_own_clock_says(pool):
+    made, seconds = trainer(minutes=1, vision=0.5), iter((0.0, 6.0, 7.0, 9.0))
+    made.clock = lambda: next(seconds)
+    made.train_step(pool)
+    made.train_step(pool)
+    assert made.progress == pytest.approx(9.0 / 60)
+
+
+def test_products_are_in_bfloat16_only_where_the_cpu_multiplies_it(tmp_path):
+    for flags, there in (('fma avx2', False), ('avx2 avx512_bf16', True), ('', False)):
+        (tmp_path / 'cpuinfo').write_text(f'flags : {flags}\n')
+        assert multiplies_bfloat16(tmp_path / 'cpuinfo') == there
+    assert not multiplies_bfloat16(tmp_path / 'nowhere')
 
 
 def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path):

@@ -92,8 +92,6 @@ def test_one_process_needs_no_other(tmp_path):
     assert json.loads((tmp_path / '0.json').read_text()) == [[1.0, 2.0], [4.0] * 3, None, 0.0]
 
 
-@pytest.mark.skipif(
-    not hasattr(torch.optim, 'Muon'), reason='training needs PyTorch 2.9 or newer')
 def test_hidden_matrices_go_to_muon_and_every_parameter_to_exactly_one_group():
     sizes = {'layer.mlp.weight': (4, 2), 'layer.mlp.bias': (4,), 'embed.weight': (9, 2),
              'mlp.conv.weight': (2, 3, 7, 7)}

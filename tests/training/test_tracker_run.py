@@ -10,9 +10,6 @@ from training.tracker.clips import ClipStore, write_clips
 from training.tracker.shapes import make_clip
 from training.tracker.train import FROM_NOTHING, FROM_WEIGHTS, Trainer
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(torch.optim, 'Muon'), reason='training needs PyTorch 2.9 or newer')
-
 #: So many that no second counts: the rate depends on the clock.
 MINUTES = 1e9
 

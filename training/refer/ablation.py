@@ -5,14 +5,16 @@ tables 7 to 9, and what training in two stages is:
 
 Every variant begins with the vision tower and the language model of one checkpoint and a region
 encoder from nothing, and trains as many steps on the same scenes. The two orders of training begin
-from nothing altogether and take as many minutes. Writes table.md and figures.json.
+from nothing altogether and take as many minutes of one CPU core. Writes table.md and figures.json;
+a later start with the same --out goes on with the variants that are not in it yet.
 """
 
 import argparse
 import json
 import multiprocessing
 import sys
-from concurrent.futures import ProcessPoolExecutor
+import time
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -26,7 +28,7 @@ from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferConfig, PixelReferLite
 from training.refer.measure import held_out_scenes, measure_refer
 from training.refer.pool import Pool
-from training.refer.products import low_precision_products
+from training.refer.products import low_precision_products, multiplies_bfloat16
 from training.refer.scenes import make_scene
 from training.refer.sizes import tiny_config
 from training.refer.start import first_weights, weights_of
@@ -46,7 +48,8 @@ SMALL = {'seed': 11, 'singles': 3, 'clips': 1, 'pairs': 6, 'asked': (2, 2), 'war
 class Variant:
     """A model to train. tokens, margin: `mask_num` and `context_patches` where they differ.
     without: linear layers of the region encoder that always give zero. minutes: from nothing for so
-    long, instead of the common steps from a checkpoint; vision: share of the first stage."""
+    many of one core, instead of the common steps from a checkpoint; vision: share of the first
+    stage."""
 
     name: str
     tokens: int | None = None
@@ -109,8 +112,9 @@ def try_variant(variant: Variant, start: Path, shards_dir: Path, shards: int, st
     recipe = Recipe(**SMALL, vision=variant.vision, minutes=variant.minutes or Recipe.minutes,
                     steps=0 if variant.minutes else steps,
                     rate=Recipe.rate if variant.minutes else 1.2e-3)
-    trainer = Trainer(model, tokenizer, recipe, contract)
-    low_precision_products(model)
+    trainer = Trainer(model, tokenizer, recipe, contract, clock=time.process_time)
+    if multiplies_bfloat16():
+        low_precision_products(model)
     while trainer.progress < 1:
         trainer.train_step(pool)
     for module in model.modules():
@@ -151,14 +155,21 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, default=100)
     parser.add_argument('--processes', type=int, default=2, help='of one CPU thread each')
     given = parser.parse_args()
-    start = checkpoint_folder(given.start, 'refer')
-    with ProcessPoolExecutor(given.processes, multiprocessing.get_context('spawn')) as executor:
-        jobs = [executor.submit(try_variant, variant, start, given.shards_dir, given.shards,
-                                given.steps, given.scenes) for variant in variants(given.minutes)]
-        results = [job.result() for job in jobs]
+    start, file = checkpoint_folder(given.start, 'refer'), given.out / 'figures.json'
     given.out.mkdir(parents=True, exist_ok=True)
-    (given.out / 'figures.json').write_text(json.dumps(results, indent=1) + '\n')
-    (given.out / 'table.md').write_text(table(results[2:]) + '\n' + table(results[:2]))
+    done = {one['name']: one for one in json.loads(file.read_text())} if file.exists() else {}
+    every = variants(given.minutes)
+    with ProcessPoolExecutor(given.processes, multiprocessing.get_context('spawn')) as executor:
+        for job in as_completed([
+                executor.submit(try_variant, variant, start, given.shards_dir, given.shards,
+                                given.steps, given.scenes)
+                for variant in every if variant.name not in done]):
+            done[job.result()['name']] = job.result()
+            results = [done[v.name] for v in every if v.name in done]
+            file.write_text(json.dumps(results, indent=1) + '\n')
+    orders = [done[v.name] for v in every if v.minutes]
+    parts = [done[v.name] for v in every if not v.minutes]
+    (given.out / 'table.md').write_text(table(parts) + '\n' + table(orders))
 
 
 if __name__ == '__main__':

@@ -27,7 +27,7 @@ from training.evaluate import PARTS, evaluate
 from training.refer.card import write_card
 from training.refer.curve import draw_curve
 from training.refer.pool import Pool, Rendering, curve_records
-from training.refer.products import low_precision_products
+from training.refer.products import low_precision_products, multiplies_bfloat16
 from training.refer.scenes import Scene, make_scene
 from training.refer.sizes import export, tiny_config
 from training.refer.start import first_weights, weights_of
@@ -67,11 +67,12 @@ def run(together: Together, arguments: argparse.Namespace) -> None:
         print(f'goes on at step {trainer.step}, {trainer.seconds:.0f} s', file=sys.stderr)
     # The first weights depend on the shards that were there, which may differ by process.
     together.share(trainer.model, trainer.heads)
-    if arguments.products == 'bf16':
+    products = arguments.products or ('bf16' if multiplies_bfloat16() else 'float32')
+    if products == 'bf16':
         low_precision_products(trainer.model)
     if together.first:
         (out / 'recipe.json').write_text(json.dumps(
-            {**asdict(recipe), 'shards': arguments.shards, 'products': arguments.products,
+            {**asdict(recipe), 'shards': arguments.shards, 'products': products,
              'processes': together.count, 'started': arguments.start is not None}, indent=2) + '\n')
     _loop(trainer, pool, trainer.scenes(held_out, None), out)
 
@@ -141,8 +142,9 @@ def main() -> None:
                         help='another process renders the shards')
     parser.add_argument('--curve-scenes', type=int, default=80,
                         help='held-out single frames for the curve, and half as many clips')
-    parser.add_argument('--products', choices=('float32', 'bf16'), default='bf16',
-                        help='precision of matrix products in linear layers')
+    parser.add_argument('--products', choices=('float32', 'bf16'),
+                        help='precision of matrix products in linear layers (bf16 where the CPU '
+                        'multiplies it)')
     arguments = parser.parse_args()
     if arguments.minutes <= 0 or arguments.shards < 1 or arguments.processes < 1:
         parser.error('--minutes must be over 0, --shards and --processes at least 1')

@@ -7,6 +7,7 @@ training, so that a run fits the time it is given; every draw depends on the see
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
@@ -74,15 +75,17 @@ class Encoded:
 
 
 class Trainer:
-    """Model, heads, optimiser and the clock of a run."""
+    """Model, heads, optimiser and the clock of a run: the wall's, or `time.process_time`, which
+    other work on the machine does not use up."""
 
     def __init__(self, model: PixelReferLite, tokenizer: Tokenizer, recipe: Recipe,
-                 contract: Contract, together: Together = Together()) -> None:
+                 contract: Contract, together: Together = Together(), *,
+                 clock: Callable[[], float] = time.monotonic) -> None:
         self.model, self.tokenizer, self.recipe = model, tokenizer, recipe
         self.contract = contract
         self.heads = Heads(model.config)
         self.policy = EncodePolicy.robot()
-        self.together = together
+        self.together, self.clock = together, clock
         rng = Random(recipe.seed)
         self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
         self.optimizer = Optimizer(
@@ -157,7 +160,7 @@ class Trainer:
 
     def train_step(self, pool: Pool) -> dict[str, float]:
         """One update; returns the losses."""
-        began, recipe, rank = time.monotonic(), self.recipe, self.together.rank
+        began, recipe, rank = self.clock(), self.recipe, self.together.rank
         rng = np.random.default_rng((recipe.seed, self.step, 13, rank))
         scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips, rank), rng)
         encoded = self.encode(scenes, self.step)
@@ -179,7 +182,7 @@ class Trainer:
         for parameter in set(self.optimizer.parameters()) - set(learning):
             parameter.grad = None  # or it would be stepped, by each process on its own
         # A machine that slept or was stopped must not use up the time.
-        since, self._since = self._since or began, time.monotonic()
+        since, self._since = self._since or began, self.clock()
         self.seconds += self.together.average(learning, min(self._since - since, 10.0))
         torch.nn.utils.clip_grad_norm_(learning, recipe.clip)
         self.optimizer.step()
