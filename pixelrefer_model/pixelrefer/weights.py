@@ -141,8 +141,6 @@ def _refusing(file: Path) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0]
         raise PixelReferError('CHECKPOINT', f'{file}: holds more than weights, or is damaged '
                                             f'({reason})') from None
-    except torch.cuda.OutOfMemoryError:
-        raise
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise PixelReferError(
             'CHECKPOINT', f'{file}: truncated or damaged ({type(error).__name__}: {error})'

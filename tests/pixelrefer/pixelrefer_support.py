@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the tests of PixelRefer-Lite share: recorded results and masks."""
+"""What the tests of PixelRefer share: recorded results and masks."""
 
 from pathlib import Path
 
 import numpy as np
 
 GOLDEN = Path(__file__).parents[1] / 'golden'
-CHECKPOINT = GOLDEN / 'pixelrefer-lite'
+CHECKPOINT, FULL_CHECKPOINT = GOLDEN / 'pixelrefer-lite', GOLDEN / 'pixelrefer'
 
 
 def boxed(x: int, y: int, w: int, h: int, *, height: int = 120, width: int = 160) -> np.ndarray:
