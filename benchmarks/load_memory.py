@@ -5,9 +5,9 @@
 
 Writes random PixelRefer-Lite weights of the released sizes, names and layout (bfloat16, two
 shards, 4 GB) to FOLDER, loads them in a new process, asks it one question about one object of a
-small image, and prints one JSON object: bytes of the weights, resident memory of the process
-before, after loading and at its peak. FOLDER must not exist; it is deleted afterwards (unless
---keep).
+small image (whose pixel budget --patches cuts down, for CPUs that are slow in bfloat16), and prints
+one JSON object: bytes of the weights, resident memory of the process before, after loading and at
+its peak. FOLDER must not exist; it is deleted afterwards (unless --keep).
 """
 
 import argparse
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,11 +98,13 @@ def elements(shape: tuple[int, ...]) -> int:
     return int(np.prod(shape, dtype=np.int64))
 
 
-def measure(folder: Path, dtype: torch.dtype, new_tokens: int) -> dict:
-    """Load and answer in this process; what `main` prints."""
+def measure(folder: Path, dtype: torch.dtype, new_tokens: int, patches: int) -> dict:
+    """Load and answer in this process, with at most so many patches an image; what `main`
+    prints."""
     report = {'before_load_bytes': resident('VmRSS')}
     model = PixelReferLite.from_checkpoint(folder, dtype=dtype)
     report |= {'after_load_bytes': resident('VmRSS'), 'peak_load_bytes': resident('VmHWM')}
+    model.config = replace(model.config, mm_max_length=patches, crop_patches=patches)
     weights = {id(t): t.nbytes for t in model.parameters()}
     image = np.random.default_rng(0).integers(0, 255, (120, 160, 3), dtype=np.uint8)
     mask = np.zeros((120, 160), bool)
@@ -131,12 +134,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument('--dtype', choices=('bfloat16', 'float16', 'float32'), default='bfloat16')
     parser.add_argument('--kind', choices=STEMS, default='safetensors')
     parser.add_argument('--new-tokens', type=int, default=2)
+    parser.add_argument('--patches', type=int, default=576, help='most patches of an image')
     parser.add_argument('--keep', action='store_true', help='do not delete the checkpoint')
     parser.add_argument('--measure', action='store_true', help='only load and answer')
     options = parser.parse_args(arguments)
     if options.measure:
         print(json.dumps(measure(options.folder, getattr(torch, options.dtype),
-                                 options.new_tokens)))
+                                 options.new_tokens, options.patches)))
         return 0
     if options.folder.exists():
         parser.error(f'{options.folder} exists; the name of a new folder is needed')
@@ -144,7 +148,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_checkpoint(options.folder, SIZES[options.size], kind=options.kind)
         return subprocess.run(
             [sys.executable, str(Path(__file__).resolve()), str(options.folder), '--measure',
-             '--dtype', options.dtype, '--new-tokens', str(options.new_tokens)]).returncode
+             '--dtype', options.dtype, '--new-tokens', str(options.new_tokens),
+             '--patches', str(options.patches)]).returncode
     finally:
         if not options.keep:
             shutil.rmtree(options.folder, ignore_errors=True)

@@ -252,10 +252,11 @@ def test_memory_is_measured_on_a_checkpoint_in_the_released_layout(tmp_path, kin
     assert len({one.file for one in stored.values()}) == 2
     assert {one.dtype for one in stored.values()} == {torch.bfloat16}
     assert {PROJECTOR, 'model.region_encoder.mask_embedding.bias'} < set(stored)
-    report = load_memory.measure(tmp_path / 'model', torch.bfloat16, 2)
+    report = load_memory.measure(tmp_path / 'model', torch.bfloat16, 2, 64)
     used = sum(one.bytes for name, one in stored.items()
                if not name.startswith(PixelReferLite.dead))
     assert report['weight_bytes'] == used and report['answer_tokens'] in (1, 2)
+    assert report['patches'] <= 3 * 64
     assert report['peak_bytes'] >= report['after_load_bytes'] > 0
 
 
