@@ -3,14 +3,15 @@
 their tokens too."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrefer_model.pixelrefer.batch import collate
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.pixelrefer.batch import RegionBatch, collate
 from pixelrefer_model.pixelrefer.loading import digest
 from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelRefer, PixelReferModel
 from pixelrefer_model.pixelrefer.policy import EncodePolicy
@@ -77,7 +78,7 @@ class RegionEncoder:
 
         image: uint8 [H, W, 3] RGB. masks: bool [R, H, W]. R may be 0, and is the number of masks
         that are not empty where the policy skips empty ones: `encode_regions` says which. Raises
-        PixelReferError MASK_SIZE, or EMPTY_MASK where the policy refuses it.
+        PixelReferError MASK_SIZE, OUT_OF_MEMORY, or EMPTY_MASK where the policy refuses it.
         """
         return self.encode_regions([image], masks, [0] * len(masks)).tokens
 
@@ -93,10 +94,8 @@ class RegionEncoder:
             empty = torch.zeros(0, self.config.mask_num, self.config.language.hidden_size,
                                 dtype=self.model.dtype)
             return EncodedRegions(empty, inputs.index, inputs.missed)
-        batch = collate([inputs], self.policy.kmeans).to(self.model.device)
-        with torch.inference_mode():
-            tokens = self.model.region_tokens(batch).cpu()
-        # An inference tensor could not be kept and used in training later on.
+        tokens, = self._run(lambda batch: (self.model.region_tokens(batch),),
+                            collate([inputs], self.policy.kmeans))
         return EncodedRegions(tokens.clone(), inputs.index, inputs.missed)
 
     def _prepare(self, images: Sequence[np.ndarray], masks: np.ndarray | Sequence[np.ndarray],
@@ -104,6 +103,24 @@ class RegionEncoder:
         inputs = prepare_regions(images, list(masks), image_of, self.config, self.policy)
         self._warn_of(inputs.missed)
         return inputs
+
+    def _run(self, encode: Callable[[RegionBatch], tuple[Tensor, ...]],
+             batch: RegionBatch) -> list[Tensor]:
+        """What `encode` makes of a batch, on the CPU. They are inference tensors: clone what is to
+        be kept, lest it could not be used in training later on.
+
+        Raises PixelReferError OUT_OF_MEMORY; what the attempt held is free again then.
+        """
+        try:
+            with torch.inference_mode():
+                return [made.cpu() for made in encode(batch.to(self.model.device))]
+        except torch.cuda.OutOfMemoryError:
+            pass
+        # Here nothing refers to the tensors of the attempt any more; inside `except` it would.
+        torch.cuda.empty_cache()
+        raise PixelReferError(
+            'OUT_OF_MEMORY', f'{self.model.device} has no memory left to encode '
+            f'{len(batch)} regions ({len(batch.patches)} patches) at once; fewer are allowed')
 
     def _warn_of(self, missed: np.ndarray) -> None:
         """Count thin masks; log the 1st, the 2nd, the 4th, the 8th, ..., so that a wire seen in
@@ -145,11 +162,12 @@ class ImageEncoder(RegionEncoder):
                                                    self.model.dtype))
 
     def _encode(self, regions: RegionInputs, images: ImageInputs) -> EncodedRegions:
-        batch = collate([regions], self.policy.kmeans, images).to(self.model.device)
-        with torch.inference_mode():
-            made = [[part.cpu() for part in parts] for parts in self.model.encode(batch)]
-        tokens, whole = ([part.clone() for part in parts] for parts in made)
-        return EncodedRegions(tokens, regions.index, regions.missed, whole)
+        batch = collate([regions], self.policy.kmeans, images)
+        objects, seen = self._run(self.model.encode, batch)
+        return EncodedRegions(
+            [tokens[:n].clone() for tokens, n in zip(objects, batch.counts, strict=True)],
+            regions.index, regions.missed,
+            [tokens.clone() for tokens in seen.split(images.tokens)])
 
 
 def encoder_for(model: PixelReferModel,

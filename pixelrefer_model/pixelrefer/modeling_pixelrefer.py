@@ -176,15 +176,13 @@ class PixelRefer(PixelReferModel):
         mean = features[rows].float().mean(dim=1).to(features.dtype)
         return self.model.mm_projector(mean)
 
-    def encode(self, batch: RegionBatch) -> tuple[list[Tensor], list[Tensor]]:
-        """Object tokens [n, D] of each region and kept tokens [S, D] of each whole image, with
-        one packed pass of the vision tower."""
-        features = self.features(batch)
-        regions = self.model.region_encoder(features, batch).tokens
-        pictures = batch.pictures
-        images = () if pictures is None else self.image_tokens(
-            features, pictures.rows[pictures.kept]).split(pictures.counts)
-        return [t[:n] for t, n in zip(regions, batch.counts, strict=True)], list(images)
+    def encode(self, batch: RegionBatch) -> tuple[Tensor, Tensor]:
+        """Object tokens [R, K, D], of region i the first `batch.counts[i]`, and the kept tokens
+        [S, D] of all whole images one after the other, with one packed pass of the tower."""
+        features, pictures = self.features(batch), batch.pictures
+        rows = pictures.rows[pictures.kept]
+        return (self.model.region_encoder(features, batch).tokens,
+                self.image_tokens(features, rows))
 
 
 class Projector(nn.Module):

@@ -41,13 +41,13 @@ class RegionInputs:
 
     patches: per encoded image uint8 [h*w, 3*P*P]: the crops, then in Lite the unique globals, then
     the unique locals. grids: int32 [M, 2], rows and columns of each. crop, global_, local: int32
-    [R], the encoded image that a region uses; the last two are None where it uses none. cells: per region int32 [n, T], rows of its crop's
-    patches that make a selected cell (T is 1, or 4 where features are resized to the mask grid),
-    and weights float32 [n, T]. coordinates: per region float32 [n, 2], position of each selected
-    cell. boxes: int32 [R, 4] (top, left, bottom, right) as in RegionCrop. missed: bool [R], true where
-    the plain resize of the mask to the grid leaves no cell. index: int64 [R], which mask of the
-    call each region is; some are missing where the policy skips empty ones. k: object tokens per
-    region.
+    [R], the encoded image that a region uses; the last two are None where it uses none. cells: per
+    region int32 [n, T], rows of its crop's patches that make a selected cell (T is 1, or 4 where
+    features are resized to the mask grid), and weights float32 [n, T]. coordinates: per region
+    float32 [n, 2], position of each selected cell. boxes: int32 [R, 4] (top, left, bottom, right)
+    as in RegionCrop. missed: bool [R], true where the plain resize of the mask to the grid leaves
+    no cell. index: int64 [R], which mask of the call each region is; some are missing where the
+    policy skips empty ones. k: object tokens per region.
     """
 
     patches: list[np.ndarray] = field(repr=False)
@@ -113,9 +113,8 @@ def prepare_regions(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
     """Crops to patches, for R regions of one call.
 
     images: uint8 [H, W, 3] RGB each. masks: bool (or 0/1) [H, W] per region; a model that sees the
-    whole image resizes those of a floating type as such. image_of: per region
-    the index of its image. Raises PixelReferError EMPTY_MASK (if the policy refuses one) or
-    MASK_SIZE.
+    whole image resizes those of a floating type as such. image_of: per region the index of its
+    image. Raises PixelReferError EMPTY_MASK (if the policy refuses one), MASK_SIZE, or BAD_IMAGE.
     """
     return pack_regions(region_images(images, masks, image_of, config, policy), config, policy)
 

@@ -4,6 +4,7 @@ there are cells, and nothing is computed for tokens that are dropped."""
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -54,7 +55,10 @@ def test_packed_regions_and_images_equal_each_alone(model, config, images):
     policy = EncodePolicy.robot()
     made = region_images(images, MASKS, OF, config, policy)
     inputs, whole = pack_regions(made, config, policy), prepare_images(images, config, policy)
-    objects, seen = model.encode(collate([inputs], policy.kmeans, whole))
+    batch = collate([inputs], policy.kmeans, whole)
+    objects, seen = model.encode(batch)
+    objects = [tokens[:n] for tokens, n in zip(objects, batch.counts)]
+    seen = seen.split(whole.tokens)
     for tokens, patches, grid in zip(seen, whole.patches, whole.grids):
         alone = project(model, tower_alone(model, patches, grid.tolist()))
         assert torch.allclose(tokens, alone, atol=1e-4)
@@ -73,8 +77,8 @@ def test_a_token_of_a_video_is_the_mean_of_a_square_of_patches(model, config, im
     whole = prepare_video(images, config, EncodePolicy.published())
     nothing = prepare_regions(images, [], [], config, EncodePolicy.published())
     objects, seen = model.encode(collate([nothing], images=whole))
-    assert objects == []
-    for tokens, patches, (rows, columns) in zip(seen, whole.patches, whole.grids.tolist()):
+    assert objects.shape == (0, config.mask_num, 48)
+    for tokens, patches, (rows, columns) in zip(seen.split(whole.tokens), whole.patches, whole.grids.tolist()):
         grid = tower_alone(model, patches, (rows, columns)).view(rows // 2, 2, columns // 2, 2, -1)
         assert torch.allclose(tokens, project(model, grid.mean((1, 3)).flatten(0, 1)), atol=1e-4)
 
@@ -134,7 +138,16 @@ def test_an_empty_mask_is_skipped_or_refused_and_never_zeros(model, picture):
         assert error.value.code == 'EMPTY_MASK'
 
 
-def test_the_crop_lacks_the_last_row_and_column_and_is_always_enlarged_smoothly(config, picture):
+def test_a_large_object_is_shrunk_linearly_and_by_area_in_lite(config, small_config, picture):
+    for one, how in ((config, cv2.INTER_LINEAR), (small_config, cv2.INTER_AREA)):
+        crop, _ = crop_region(picture, boxed(20, 20, 110, 90), one, EncodePolicy.published())
+        height, width = crop.image.shape[:2]
+        assert height < crop.context.shape[0]
+        assert np.array_equal(crop.image, cv2.resize(crop.context, (width, height),
+                                                     interpolation=how))
+
+
+def test_the_crop_lacks_the_last_row_and_column(config, picture):
     inside, _ = crop_region(picture, boxed(50, 40, 20, 10), config, EncodePolicy.published())
     assert inside.box == (40 - 14, 50 - 14, 49 + 14, 69 + 14)
     assert inside.context.shape[:2] == (37, 47)
@@ -167,6 +180,19 @@ def test_masks_of_shares_stay_shares_and_select_every_cell_they_touch(config, pi
     assert shares.mask_grid.dtype == np.float64
     assert ((shares.mask_grid > 0) & (shares.mask_grid < 1)).any()
     assert (shares.mask_grid > 0).sum() > (whole.mask_grid > 0).sum()
+
+
+def test_a_device_without_room_is_said_and_the_next_call_works(model, small, images, monkeypatch):
+    def full(*_):
+        raise torch.cuda.OutOfMemoryError('CUDA out of memory')
+    for encoder in (ImageEncoder(model), RegionEncoder(small)):
+        monkeypatch.setattr(encoder.model.tower, 'forward', full)
+        with pytest.raises(PixelReferError) as error:
+            encoder.encode_regions(images, MASKS, OF)
+        assert error.value.code == 'OUT_OF_MEMORY' and '4 regions' in error.value.message
+        assert error.value.__context__ is None
+        monkeypatch.undo()
+        assert len(encoder.encode_regions(images[:1], MASKS[:1], OF[:1]).tokens) == 1
 
 
 def test_each_variant_has_its_encoder(model, small, config, small_config):
