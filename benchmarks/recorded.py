@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recorded cases of PixelRefer-Lite: read from a folder, and asked for by name, so that it shows
-what was recorded and never compared."""
+"""Recorded cases of PixelRefer: read from a folder, and asked for by name, so that it shows what
+was recorded and never compared."""
 
 import json
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 #: Recorded names that are no results: what goes in, and how clear each greedy choice was.
-GIVEN = frozenset({'in.images', 'in.masks', 'step_margin'})
+GIVEN = frozenset({'in.images', 'in.mask_frames', 'in.masks', 'step_margin'})
 
 
 class Unreadable(Exception):
@@ -40,11 +40,17 @@ class Case:
         except KeyError as error:
             raise Unreadable(f'{file}: {error} is missing') from None
         _, owners, images, masks = needed
+        images = tensors.get('in.mask_frames', images)
         if images.ndim != 4 or masks.ndim != 3 or len(owners) != len(masks) or \
                 any(not 0 <= i < len(images) for i in owners):
             raise Unreadable(f'{file}: {len(owners)} mask_ids do not fit masks '
                              f'{list(masks.shape)} and images {list(images.shape)}')
         return cls(file.stem, meta, tensors)
+
+    @property
+    def masked(self) -> torch.Tensor:
+        """The images that the masks are of: of a video it may be others than are shown."""
+        return self.tensors.get('in.mask_frames', self.tensors['in.images'])
 
     def tensor(self, name: str) -> torch.Tensor | None:
         """A recorded tensor; None where it was not recorded."""

@@ -19,9 +19,11 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
     Evidence, LanguageModel, compose, mentions, task_prompt)
 from pixelrefer_model.language.generate import least_sure
+from pixelrefer_model.language.images import with_images
 from pixelrefer_model.memory import (
     EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
-from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
+from pixelrefer_model.pixelrefer import (
+    EncodePolicy, PixelReferModel, RegionEncoder, encoder_for)
 from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
 
@@ -41,7 +43,8 @@ class EngineSettings:
     abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
     that the answer would rest on; the model is not asked then. encode: an object with an empty
-    mask is left out of an observation, and the others are observed."""
+    mask is left out of an observation, and the others are observed. keep_images: as `keep`, for a
+    model that sees the whole image: each of these observations holds its tokens, some MB."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
@@ -49,6 +52,7 @@ class EngineSettings:
     abstain_below: float = 0.0
     abstain_under_px: int = 100
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
+    keep_images: KeepLast = KeepLast(4)
 
 
 class PerceptionEngine:
@@ -60,7 +64,8 @@ class PerceptionEngine:
         self.encoder = encoder
         self.language = language
         self.settings = settings
-        self.memory = ObjectMemory(settings.keep)
+        self.memory = ObjectMemory(settings.keep if encoder.moments is None else min(
+            settings.keep, settings.keep_images, key=lambda keep: keep.observations))
         #: Of objects that `track` and `process` follow; whoever drives the parts has his own.
         self._states: dict[str, TrackState] = {}
 
@@ -68,16 +73,18 @@ class PerceptionEngine:
     def from_checkpoints(cls, tracker: str | Path = 'tiny', refer: str | Path = 'tiny', *,
                          device: str = 'cpu', dtype: torch.dtype = torch.float32,
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
-        """Load both models. `tiny` names a packaged checkpoint, anything else a folder.
+        """Load both models. `tiny` names a packaged checkpoint, anything else a folder; of a
+        PixelRefer-Lite, or of a PixelRefer, whose questions cost the tokens of the whole image too
+        and rest on one moment of each object.
 
         Raises PixelReferError CHECKPOINT with the file and the reason.
         """
-        model = PixelReferLite.from_checkpoint(
+        model = PixelReferModel.from_checkpoint(
             checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
         return cls(
             ObjectTracker.from_checkpoint(
                 checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
-            RegionEncoder(model, settings.encode), LanguageModel(model), settings)
+            encoder_for(model, settings.encode), LanguageModel(model), settings)
 
     def warm_up(self) -> None:
         """Run every model once on an empty frame and keep nothing of it.
@@ -91,8 +98,9 @@ class PerceptionEngine:
         self.tracker.add('it', MaskPrompt(mask), frames[0])
         self.tracker.step(frames[1])
         self.tracker.reset()
-        prompt = compose('What is <object:it>?', [
-            Evidence('it', self.encoder.encode(frames[0].image, [mask]), None)])
+        seen = self.encoder.encode_regions([frames[0].image], [mask], [0])
+        prompt = with_images(compose('What is <object:it>?', [
+            Evidence('it', seen.tokens[0][None])]), seen.images)
         for _ in self.language.generate([prompt], max_new_tokens=2):
             continue
 
@@ -161,9 +169,10 @@ class PerceptionEngine:
         made = self.encoder.encode_regions(
             [frame.image], [track.mask for track in tracks], [0] * len(tracks))
         seen = [tracks[k] for k in made.index]
+        image = made.images[0] if made.images else None
         return [
             Observation(track.object_id, frame.stamp_ns, frame.camera, epoch, track.box,
-                        track.area, tokens.clone(), self.encoder.key)
+                        track.area, tokens.clone(), self.encoder.key, image)
             for track, tokens in zip(seen, made.tokens, strict=True)]
 
     def prepare(self, question: str, object_ids: list[str], window: Window = Now(), *,
@@ -187,14 +196,17 @@ class PerceptionEngine:
                     f'{", ".join(tracked) or "none"}')
         mentions(question, object_ids)
         most = self.settings.max_frames if max_frames is None else max_frames
+        if self.encoder.moments is not None:
+            most = min(most, self.encoder.moments)
         chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
         evidence = []
         for object_id, selection in zip(object_ids, chosen):
             kept = selection.observations
-            seconds = None if isinstance(window, Now) else [
+            seconds = None if isinstance(window, Now) or self.encoder.moments == 1 else [
                 (o.stamp_ns - selection.origin_ns) / 1e9 for o in kept]
             evidence.append(Evidence(object_id, torch.stack([o.tokens for o in kept]), seconds))
-        prompt = compose(question, evidence)
+        prompt = with_images(compose(question, evidence), images_of(
+            [o for selection in chosen for o in selection.observations]))
         self.language.check(prompt, max_new_tokens)
         return Question(question, list(object_ids), [s.observations for s in chosen],
                         sum(s.left_out for s in chosen), prompt, max_new_tokens)
@@ -234,6 +246,12 @@ class PerceptionEngine:
         """Whether next to nothing of one of the objects was seen wherever the answer looks."""
         return any(max(o.area for o in kept) < self.settings.abstain_under_px
                    for kept in question.observations)
+
+
+def images_of(observations: list[Observation]) -> list[torch.Tensor]:
+    """Tokens of the whole images that observations hold, oldest first, each image once."""
+    ordered = sorted(observations, key=lambda o: o.stamp_ns)
+    return list({id(o.image): o.image for o in ordered if o.image is not None}.values())
 
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:

@@ -93,7 +93,8 @@ class ObjectMemory:
             self._origins.clear()
 
     def held(self) -> tuple[int, int]:
-        """Observations held, and bytes of their object tokens."""
+        """Observations held, and bytes of their tokens; a shared image counts once."""
         with self._lock:
             every = [o for kept in self._observations.values() for o in kept]
-        return len(every), sum(o.bytes for o in every)
+        images = {id(o.image): o.image.nbytes for o in every if o.image is not None}
+        return len(every), sum(o.bytes for o in every) + sum(images.values())

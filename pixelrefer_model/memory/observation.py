@@ -12,8 +12,10 @@ class Observation:
 
     stamp_ns: the image's own stamp. epoch: counts resets, so that times before and after one are
     never mixed. box: x, y, width, height in pixels of the frame; area: pixels of the mask.
-    tokens: object tokens [K, D] on the CPU. key: what they were made with (checkpoint and encode
-    policy); tokens of different keys never meet in a prompt.
+    tokens: object tokens [K, D] on the CPU (of a model whose objects have up to K tokens, as many
+    as there are). key: what they were made with (checkpoint and encode policy); tokens of different
+    keys never meet in a prompt. image: tokens [S, D] of the whole frame, one tensor that all
+    observations of the frame share; None where the model does not see it.
     """
 
     object_id: str
@@ -24,6 +26,7 @@ class Observation:
     area: int
     tokens: torch.Tensor = field(repr=False)
     key: str
+    image: torch.Tensor | None = field(default=None, repr=False)
 
     @property
     def bytes(self) -> int:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from pixelrefer_model.pixelrefer.policy import EvenlySpaced, KMeansInit
+from pixelrefer_model.pixelrefer.processing_image import ImageInputs
 from pixelrefer_model.pixelrefer.processing_pixelrefer import RegionInputs
 
 #: An image joins a group whose longest is at most so many times its own length.
@@ -56,15 +57,30 @@ class Clusters:
 
 @dataclass(frozen=True)
 class Context:
-    """Unique context images of a batch (global or local) and who uses which.
+    """Unique context images of a batch (global or local) and which regions look at each.
 
-    rows: int64 [U, S], rows of the packed patches; mask: bool [U, S] or None if none is padding;
-    of: int64 [R].
+    rows: int64 [U, S], rows of the packed patches; mask: bool [U, 1, 1, S] or None if none is
+    padding. regions: int64 [U, L], the regions that look at an image (0 where padding); place:
+    int64 [R], where a region stands in `regions` read row by row.
     """
 
     rows: Tensor
     mask: Tensor | None
-    of: Tensor
+    regions: Tensor
+    place: Tensor
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Whole images of a batch and the patches that make their tokens.
+
+    rows: int64 [S, T], packed patches that are averaged into one token, all images one after the
+    other; kept: int64 [S'], the tokens that go into the prompt; counts: of them, per image.
+    """
+
+    rows: Tensor
+    kept: Tensor
+    counts: list[int]
 
 
 @dataclass(frozen=True)
@@ -75,7 +91,9 @@ class RegionBatch:
     int64 [M, T] rows of the packed patches, weights float32 [M, T] or None where T is 1,
     coordinates: float32 [M, 2]; `bounds[i]:bounds[i+1]` are region i's. few: int64 [F, K] rows of
     the cells of regions with at most K cells and few_valid bool [F, K]. order: int64 [R], where
-    each region's tokens are among (few, clusters...). starts: first packed row of each crop.
+    each region's tokens are among (few, clusters...). counts: tokens of each region, at most K.
+    global_, local: context images, pictures: whole ones, each None where the model sees none.
+    starts: first packed row of each image.
     """
 
     patches: Tensor
@@ -89,8 +107,10 @@ class RegionBatch:
     few_valid: Tensor
     clusters: list[Clusters]
     order: Tensor
-    global_: Context
-    local: Context
+    counts: list[int]
+    global_: Context | None
+    local: Context | None
+    pictures: Pictures | None
     grids: np.ndarray
     starts: np.ndarray
     k: int
@@ -103,39 +123,52 @@ class RegionBatch:
         return _to(self, torch.device(device))
 
 
-def collate(inputs: Sequence[RegionInputs], kmeans: KMeansInit = EvenlySpaced()) -> RegionBatch:
+def collate(inputs: Sequence[RegionInputs], kmeans: KMeansInit = EvenlySpaced(),
+            images: ImageInputs | None = None) -> RegionBatch:
     """Pack the regions of several calls; their order is kept (calls in order, regions inside).
 
-    `kmeans` chooses the first centroids. Images that several regions of a call share are encoded
-    once. Raises ValueError if there is no region.
+    `kmeans` chooses the first centroids. Context images that several regions of a call share are
+    encoded once. images: whole images, for a model that sees them. Raises ValueError if there is
+    neither a region nor an image.
     """
-    if not sum(len(i) for i in inputs):
+    if not sum(len(i) for i in inputs) and not images:
         raise ValueError('no region to collate')
     patches = [p for i in inputs for p in i.patches]
     offsets = np.cumsum([0] + [len(i.patches) for i in inputs])
-    crop, global_, local = (
-        np.concatenate([getattr(i, name) + offset for i, offset in
-                        zip(inputs, offsets, strict=False)])
-        for name in ('crop', 'global_', 'local'))
-    grids = np.concatenate([i.grids for i in inputs])
+    crop, global_, local = (_numbered([getattr(i, name) for i in inputs], offsets)
+                            for name in ('crop', 'global_', 'local'))
+    grids = np.concatenate([i.grids for i in inputs] + ([images.grids] if images else []))
+    patches += images.patches if images else []
     lengths = np.array([len(p) for p in patches])
     kinds = np.zeros(len(patches), np.int64)
-    kinds[global_], kinds[local] = 1, 2
+    for kind, context in enumerate((global_, local), start=1):
+        if context is not None:
+            kinds[context] = kind
+    kinds[offsets[-1]:] = 3
     order, groups = _group_images(lengths, kinds)
     starts = np.zeros(len(patches), np.int64)
     starts[order] = np.cumsum(lengths[order]) - lengths[order]
 
     position = np.concatenate([_positions(*grids[i]) for i in order])
     cells, weights = _cells(inputs, starts[crop])
-    counts = [len(c) for i in inputs for c in i.cells]
-    few, few_valid, clusters, place = _pooling(counts, inputs[0].k, kmeans)
+    counts, k = [len(c) for i in inputs for c in i.cells], inputs[0].k
+    few, few_valid, clusters, place = _pooling(counts, k, kmeans)
+    coordinates = [np.zeros((0, 2), np.float32)] + [c for i in inputs for c in i.coordinates]
     return RegionBatch(
         torch.from_numpy(np.concatenate([patches[i] for i in order])), torch.from_numpy(position),
-        groups, cells, weights,
-        torch.from_numpy(np.concatenate([c for i in inputs for c in i.coordinates])),
+        groups, cells, weights, torch.from_numpy(np.concatenate(coordinates)),
         np.cumsum([0] + counts).tolist(), few, few_valid, clusters, place,
-        _context(global_, starts, lengths), _context(local, starts, lengths),
-        grids, starts, inputs[0].k)
+        [min(n, k) for n in counts], _context(global_, starts, lengths),
+        _context(local, starts, lengths),
+        _pictures(images, starts[offsets[-1]:]) if images else None, grids, starts, k)
+
+
+def _numbered(calls: list[np.ndarray | None], offsets: np.ndarray) -> np.ndarray | None:
+    """Images of several calls, counted through; None where a call has none of the kind."""
+    if any(images is None for images in calls):
+        return None
+    return np.concatenate([images + offset
+                           for images, offset in zip(calls, offsets, strict=False)])
 
 
 def _group_images(lengths: np.ndarray, kinds: np.ndarray) -> tuple[np.ndarray, list[Group]]:
@@ -180,7 +213,7 @@ def _cells(inputs: Sequence[RegionInputs],
     """Selected cells of all regions as packed rows [M, T], and weights [M, T] where T is over 1."""
     cells = [c for i in inputs for c in i.cells]
     weights = [w for i in inputs for w in i.weights]
-    taps = max(c.shape[1] for c in cells)
+    taps = max((c.shape[1] for c in cells), default=1)
     index = np.zeros((sum(len(c) for c in cells), taps), np.int64)
     share = np.zeros(index.shape, np.float32)
     at = 0
@@ -212,11 +245,31 @@ def _pooling(counts: list[int], k: int, kmeans: KMeansInit
             torch.from_numpy(np.argsort(np.array(placed, np.int64))))
 
 
-def _context(images: np.ndarray, starts: np.ndarray, lengths: np.ndarray) -> Context:
+def _context(images: np.ndarray | None, starts: np.ndarray,
+             lengths: np.ndarray) -> Context | None:
+    if images is None:
+        return None
     unique, of = np.unique(images, return_inverse=True)
     rows, valid = _padded(starts[unique], lengths[unique].tolist())
-    return Context(torch.from_numpy(rows), None if valid.all() else torch.from_numpy(valid),
-                   torch.from_numpy(of.reshape(-1).astype(np.int64)))
+    looking = [np.flatnonzero(of == image) for image in range(len(unique))]
+    regions, used = _padded(np.cumsum([0] + [len(r) for r in looking[:-1]]),
+                            [len(r) for r in looking])
+    together = np.concatenate(looking)
+    place = np.empty(len(together), np.int64)
+    place[together] = np.flatnonzero(used)
+    return Context(torch.from_numpy(rows),
+                   None if valid.all() else torch.from_numpy(valid)[:, None, None],
+                   torch.from_numpy(together[regions]), torch.from_numpy(place))
+
+
+def _pictures(images: ImageInputs, starts: np.ndarray) -> Pictures:
+    """Rows of the patches of each token, in raster order of the tokens."""
+    merge, rows = images.merge, [np.zeros((0, images.merge ** 2), np.int64)]
+    for start, (height, width) in zip(starts, images.grids.tolist(), strict=True):
+        patch = np.arange(height * width).reshape(height // merge, merge, width // merge, merge)
+        rows.append(start + patch.transpose(0, 2, 1, 3).reshape(-1, merge * merge))
+    kept = np.flatnonzero(np.concatenate(images.kept))
+    return Pictures(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(kept), images.tokens)
 
 
 def _to(value: object, device: torch.device) -> object:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sizes of a PixelRefer-Lite checkpoint, read from the flat config.json it is released with."""
+"""Sizes of a PixelRefer checkpoint, read from the flat config.json it is released with."""
 
 import json
 from collections.abc import Mapping
@@ -11,9 +11,14 @@ from transformers import Qwen2Config
 
 from pixelrefer_model.errors import PixelReferError
 
-#: Value of `model_type` in the config.json of the Lite variant.
-MODEL_TYPE = 'pixelreferlite_qwen2'
-ARCHITECTURE = 'PixelreferliteQwen2ForCausalLM'
+#: Values of `model_type` in config.json: objects alone (PixelRefer-Lite), and objects beside the
+#: whole image (PixelRefer).
+LITE, FULL = 'pixelreferlite_qwen2', 'pixelrefer_qwen2'
+ARCHITECTURES = {LITE: 'PixelreferliteQwen2ForCausalLM', FULL: 'PixelreferQwen2ForCausalLM'}
+#: An object larger than so many patches is shrunk to it, unless a configuration says otherwise.
+SHRINK_PATCHES = {LITE: 50, FULL: 100}
+#: Width of a head of Qwen2: how many heads there are where config.json does not say.
+HEAD_SIZE = 128
 
 
 @dataclass(frozen=True)
@@ -64,18 +69,22 @@ class LanguageConfig:
 class PixelReferConfig:
     """Everything that fixes the architecture and the image arithmetic.
 
-    mask_num: K, object tokens per region. mm_max_length: pixel budget of a call, in patches.
-    global_image_size, local_image_size: side of the two context images, pixels. context_patches:
-    margin round a mask's box, in patches of the original image. shrink_patches: an object larger
-    than so many patches is shrunk to it. crop_patches: most patches of one crop that the robot
-    encode policy allows. The last five are not in released files; the defaults are what the
-    released models were made with (crop_patches apart, which the published policy ignores).
+    model_type: LITE or FULL. mask_num: K, object tokens per region, the most where they vary.
+    mm_max_length: pixel budget of a call, in patches. spatial_merge_size: patches of a video frame
+    along a side that make one image token (FULL). global_image_size, local_image_size: side of
+    the two context images, pixels (LITE). context_patches: margin round a mask's box, in patches
+    of the original image. shrink_patches: an object larger than so many patches is shrunk to it.
+    crop_patches: most patches of one crop that the robot encode policy allows. The last five are
+    not in released files; the defaults are what the released models were made with (crop_patches
+    apart, which the published policy ignores; shrink_patches is 100 for FULL).
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
     language: LanguageConfig = field(default_factory=LanguageConfig)
+    model_type: str = LITE
     mask_num: int = 32
     mm_max_length: int = 8192
+    spatial_merge_size: int = 2
     region_token_index: int = 151668
     image_token_index: int = 151665
     global_image_size: int = 336
@@ -90,44 +99,48 @@ class PixelReferConfig:
         return self.vision.patch_size
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> 'PixelReferConfig':
+    def from_dict(cls, values: Mapping[str, Any],
+                  shapes: Mapping[str, tuple[int, ...]] | None = None) -> 'PixelReferConfig':
         """The configuration in a released config.json; fields of no meaning here are left out.
 
-        Raises PixelReferError CHECKPOINT for another architecture or impossible sizes.
+        shapes: of the stored tensors. They decide on the vision tower and the vocabulary, and on
+        sizes of the language model that config.json does not give. Raises PixelReferError
+        CHECKPOINT for another architecture or impossible sizes.
         """
         model_type = values.get('model_type')
-        if model_type != MODEL_TYPE:
+        if model_type not in ARCHITECTURES:
             raise PixelReferError(
-                'CHECKPOINT', f'model_type is {model_type!r}; only {MODEL_TYPE!r} is supported')
+                'CHECKPOINT', f'model_type is {model_type!r}; '
+                f'{" and ".join(map(repr, ARCHITECTURES))} are supported')
+        shapes = shapes or {}
         vision = _known(VisionConfig, values.get('vision_encoder_config') or {})
         if 'hidden_size' not in vision and values.get('mm_hidden_size'):
             vision['hidden_size'] = values['mm_hidden_size']
+        vision |= vision_sizes(shapes)
         own = {name: value for name, value in _known(cls, values).items()
                if name not in ('vision', 'language')}
+        own.setdefault('shrink_patches', SHRINK_PATCHES[model_type])
         if 'mm_max_length' not in own:
             own['mm_max_length'] = 9477 // int(values.get('spatial_merge_size') or 2) ** 2
         language = _known(LanguageConfig, values)
         # transformers 5 writes the rotary base inside rope_parameters.
         rope = values.get('rope_parameters') or {}
         language.setdefault('rope_theta', rope.get('rope_theta', LanguageConfig.rope_theta))
+        language = language_sizes(shapes, language)
         config = cls(VisionConfig(**vision), LanguageConfig(**language), **own)
         config._check()
         return config
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> 'PixelReferConfig':
-        """Read `folder`/config.json. Raises PixelReferError CHECKPOINT naming file and reason."""
-        file = Path(folder) / 'config.json'
+    def from_folder(cls, folder: str | Path,
+                    shapes: Mapping[str, tuple[int, ...]] | None = None) -> 'PixelReferConfig':
+        """Read `folder`/config.json; see `from_dict`.
+
+        Raises PixelReferError CHECKPOINT naming file and reason.
+        """
+        file, values = Path(folder) / 'config.json', config_values(folder)
         try:
-            values = json.loads(file.read_text(encoding='utf-8'))
-        except FileNotFoundError:
-            raise PixelReferError('CHECKPOINT', f'{file}: there is no such file') from None
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise PixelReferError('CHECKPOINT', f'{file}: not readable as JSON: {error}') from None
-        if not isinstance(values, dict):
-            raise PixelReferError('CHECKPOINT', f'{file}: a JSON object is needed')
-        try:
-            return cls.from_dict(values)
+            return cls.from_dict(values, shapes)
         except PixelReferError as error:
             raise PixelReferError('CHECKPOINT', f'{file}: {error.message}') from None
         except (TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -138,34 +151,12 @@ class PixelReferConfig:
         own = {name: value for name, value in asdict(self).items()
                if name not in ('vision', 'language')}
         return {
-            'architectures': [ARCHITECTURE], 'model_type': MODEL_TYPE,
+            'architectures': [ARCHITECTURES[self.model_type]],
             'mm_hidden_size': self.vision.hidden_size, 'mm_projector_type': 'mlp2x_gelu',
-            'mm_vision_encoder': 'DAMO-NLP-SG/VL3-SigLIP-NaViT', 'spatial_merge_size': 2,
-            'use_token_compression': True, **asdict(self.language), **own,
+            'mm_vision_encoder': 'DAMO-NLP-SG/VL3-SigLIP-NaViT', 'use_token_compression': True,
+            **asdict(self.language), **own,
             'vision_encoder_config': {'model_type': 'videollama3_vision_encoder',
                                       **asdict(self.vision)}}
-
-    def with_sizes_of(self, shapes: Mapping[str, tuple[int, ...]]) -> 'PixelReferConfig':
-        """The same with the sizes that stored tensors prove (rows of the vocabulary, widths)."""
-        tower = 'model.vision_encoder.vision_encoder.'
-        vision, language = {}, {}
-        patch = shapes.get(tower + 'embeddings.patch_embedding.weight', ())
-        if len(patch) == 4:
-            vision.update(hidden_size=patch[0], num_channels=patch[1], patch_size=patch[2])
-        hidden = shapes.get(tower + 'encoder.layers.0.mlp.fc1.weight', ())
-        if len(hidden) == 2:
-            vision['intermediate_size'] = hidden[0]
-        layers = tower + 'encoder.layers.'
-        depth = {name[len(layers):].split('.')[0] for name in shapes if name.startswith(layers)}
-        if depth:
-            vision['num_hidden_layers'] = len(depth)
-        embedding = shapes.get('model.embed_tokens.weight', ())
-        if len(embedding) == 2:
-            language['vocab_size'] = embedding[0]
-        config = replace(self, vision=replace(self.vision, **vision),
-                         language=replace(self.language, **language))
-        config._check()
-        return config
 
     def _check(self) -> None:
         vision, language = self.vision, self.language
@@ -179,8 +170,8 @@ class PixelReferConfig:
         if language.num_attention_heads % max(language.num_key_value_heads, 1):
             raise PixelReferError('CHECKPOINT', 'num_attention_heads is no multiple of '
                                                 'num_key_value_heads')
-        for name in ('mask_num', 'mm_max_length', 'global_image_size', 'local_image_size',
-                     'context_patches', 'shrink_patches', 'crop_patches'):
+        for name in ('mask_num', 'mm_max_length', 'spatial_merge_size', 'global_image_size',
+                     'local_image_size', 'context_patches', 'shrink_patches', 'crop_patches'):
             least, value = 0 if name == 'context_patches' else 1, getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise PixelReferError('CHECKPOINT', f'{name} is {value!r}; a whole number of at '
@@ -192,3 +183,57 @@ def _known(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     optional = {'rope_scaling', 'sliding_window', 'bos_token_id', 'eos_token_id'}
     return {name: values[name] for name in kind.__dataclass_fields__
             if name in values and (values[name] is not None or name in optional)}
+
+
+def config_values(folder: str | Path) -> dict[str, Any]:
+    """What `folder`/config.json holds. Raises PixelReferError CHECKPOINT naming the file."""
+    file = Path(folder) / 'config.json'
+    try:
+        values = json.loads(file.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise PixelReferError('CHECKPOINT', f'{file}: there is no such file') from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise PixelReferError('CHECKPOINT', f'{file}: not readable as JSON: {error}') from None
+    if not isinstance(values, dict):
+        raise PixelReferError('CHECKPOINT', f'{file}: a JSON object is needed')
+    return values
+
+
+def vision_sizes(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Sizes of the vision tower that stored tensors prove."""
+    tower, sizes = 'model.vision_encoder.vision_encoder.', {}
+    patch = shapes.get(tower + 'embeddings.patch_embedding.weight', ())
+    if len(patch) == 4:
+        sizes.update(hidden_size=patch[0], num_channels=patch[1], patch_size=patch[2])
+    inner = shapes.get(tower + 'encoder.layers.0.mlp.fc1.weight', ())
+    if len(inner) == 2:
+        sizes['intermediate_size'] = inner[0]
+    if depth := _depth(shapes, tower + 'encoder.layers.'):
+        sizes['num_hidden_layers'] = depth
+    return sizes
+
+
+def language_sizes(shapes: Mapping[str, tuple[int, ...]],
+                   stated: Mapping[str, Any]) -> dict[str, Any]:
+    """`stated` sizes of the language model with what it leaves out, where stored tensors prove
+    it. The rows of the vocabulary are always the tensor's: training resizes them."""
+    embedding = shapes.get('model.embed_tokens.weight', ())
+    if len(embedding) != 2:
+        return dict(stated)
+    layer, width = 'model.layers.0.', embedding[1]
+    sizes = {
+        'hidden_size': width, 'num_hidden_layers': _depth(shapes, 'model.layers.'),
+        'num_attention_heads': width // HEAD_SIZE,
+        'intermediate_size': shapes.get(layer + 'mlp.gate_proj.weight', (0,))[0]} | dict(stated)
+    heads = sizes['num_attention_heads']
+    if 'num_key_value_heads' not in sizes and heads:
+        key = shapes.get(layer + 'self_attn.k_proj.weight', (0,))[0]
+        sizes['num_key_value_heads'] = key // (width // heads)
+    found = {name: size for name, size in sizes.items() if name in stated or size}
+    found.setdefault('tie_word_embeddings', 'lm_head.weight' not in shapes)
+    return found | {'vocab_size': embedding[0]}
+
+
+def _depth(shapes: Mapping[str, tuple[int, ...]], layers: str) -> int:
+    """How many layers there are whose names begin with `layers`."""
+    return len({name[len(layers):].split('.')[0] for name in shapes if name.startswith(layers)})

@@ -1,144 +1,124 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Checkpoints of PixelRefer-Lite on disk: read strictly, written in the released layout."""
+"""Checkpoints of PixelRefer on disk: read strictly, written in the released layout."""
 
 import hashlib
 import json
-import pickle
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.language.tokenizer import Tokenizer
-from pixelrefer_model.pixelrefer.configuration_pixelrefer import PixelReferConfig
-from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
+from pixelrefer_model.language.tokenizer import IMAGE, Tokenizer
+from pixelrefer_model.pixelrefer.configuration_pixelrefer import (
+    FULL, PixelReferConfig, config_values)
+from pixelrefer_model.pixelrefer.modeling_pixelrefer import VARIANTS, PixelReferModel
+from pixelrefer_model.pixelrefer.weights import (
+    Stored, read_tensors, stored_tensors, weight_files)
 
-#: Stored in released Lite checkpoints, used by nothing.
-DEAD = ('model.region_encoder.mask_embedding.', 'model.mm_projector.')
-#: Most names that an error message lists.
-MOST_NAMES = 8
+#: Most names that an error message lists of each kind of fault.
+MOST_NAMES = 40
 
 
-def load_checkpoint(folder: str | Path, *, device: str | torch.device = 'cpu',
-                    dtype: torch.dtype = torch.float32) -> PixelReferLite:
-    """See `PixelReferLite.from_checkpoint`."""
+def load_checkpoint(folder: str | Path, kind: type[PixelReferModel] = PixelReferModel, *,
+                    device: str | torch.device = 'cpu',
+                    dtype: torch.dtype = torch.float32) -> PixelReferModel:
+    """See `PixelReferModel.from_checkpoint`. Everything is checked before a weight is read, and
+    each weight is cast by itself: the process never holds them twice."""
     folder = Path(folder)
     if not folder.is_dir():
         raise PixelReferError('CHECKPOINT', f'{folder}: there is no such folder')
-    config = PixelReferConfig.from_folder(folder)
-    files = weight_files(folder)
-    tensors: dict[str, Tensor] = {}
-    for file in files:
-        for name, tensor in _read(file):
-            if not name.startswith(DEAD):
-                tensors[name] = tensor.to(device=device, dtype=dtype)
-    try:
-        config = config.with_sizes_of({n: tuple(t.shape) for n, t in tensors.items()})
-    except PixelReferError as error:
-        raise PixelReferError(
-            'CHECKPOINT', f'{folder / "config.json"}: {error.message}') from None
+    config_values(folder)
+    stored = stored_tensors(weight_files(folder))
+    config = PixelReferConfig.from_folder(folder, {n: one.shape for n, one in stored.items()})
+    variant = VARIANTS[config.model_type]
+    if not issubclass(variant, kind):
+        raise PixelReferError('CHECKPOINT', f'{folder}: is a {variant.__name__}, but a '
+                                            f'{kind.__name__} is needed')
     tokenizer = Tokenizer.from_folder(folder) if Tokenizer.is_in(folder) else None
     if tokenizer is not None:
-        config = replace(config, region_token_index=tokenizer.region_id)
-    model, rotary = _build(config, folder / 'config.json')
-    _check(folder, model, tensors)
+        config = _with_ids(config, tokenizer, folder)
+    model, rotary = _build(variant, config, folder / 'config.json')
+    stored = {name: one for name, one in stored.items() if not _unused(name, variant, config)}
+    _check(folder, model, stored)
+    generation = _generation(folder)
+    tensors = _read(folder, stored, device, dtype)
     if config.language.tie_word_embeddings:
         tensors['lm_head.weight'] = tensors['model.embed_tokens.weight']
     model.load_state_dict(tensors, strict=True, assign=True)
     model.tie()
     model.model.rotary_emb = rotary.to(device)
-    model.tokenizer, model.generation, model.folder = tokenizer, _generation(folder), folder
+    model.tokenizer, model.generation, model.folder = tokenizer, generation, folder
     return model.eval()
 
 
-def _build(config: PixelReferConfig, file: Path) -> tuple[PixelReferLite, Qwen2RotaryEmbedding]:
+def _with_ids(config: PixelReferConfig, tokenizer: Tokenizer, folder: Path) -> PixelReferConfig:
+    """The tokenizer's ids of the tokens that stand for regions and images."""
+    image = tokenizer.backend.token_to_id(IMAGE)
+    if image is None:
+        if config.model_type == FULL:
+            raise PixelReferError('CHECKPOINT', f'{folder}: the tokenizer has no token {IMAGE}')
+        image = config.image_token_index
+    return replace(config, region_token_index=tokenizer.region_id, image_token_index=image)
+
+
+def _build(variant: type[PixelReferModel], config: PixelReferConfig,
+           file: Path) -> tuple[PixelReferModel, Qwen2RotaryEmbedding]:
     """The model without memory, and its rotary embedding with: its frequencies are in no state
     dict. Raises PixelReferError CHECKPOINT naming `file` where a setting cannot be built."""
     try:
         with torch.device('meta'):
-            model = PixelReferLite(config)
+            model = variant(config)
         return model, Qwen2RotaryEmbedding(model.model.config)
     except Exception as error:  # transformers raises its own plain ones besides KeyError and others
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())
         raise PixelReferError('CHECKPOINT', f'{file}: no model can be built: {reason}') from error
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """The files that hold the weights: safetensors before .bin, one file or the index's shards."""
-    for single, kind in (('model.safetensors', 'safetensors'), ('pytorch_model.bin', 'bin')):
-        index = folder / f'{single}.index.json'
-        if (folder / single).is_file():
-            return [folder / single]
-        if index.is_file():
-            return _shards(index)
-    raise PixelReferError('CHECKPOINT', f'{folder}: there is no model.safetensors or '
-                                        'pytorch_model.bin, whole or with an index.json')
+def _unused(name: str, variant: type[PixelReferModel], config: PixelReferConfig) -> bool:
+    """Whether a name that released files hold is of no use, be it there or not."""
+    return name.startswith(variant.dead) or (
+        name == 'lm_head.weight' and config.language.tie_word_embeddings)
 
 
-def _shards(index: Path) -> list[Path]:
-    try:
-        names = sorted(set(json.loads(index.read_text(encoding='utf-8'))['weight_map'].values()))
-    except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise PixelReferError('CHECKPOINT', f'{index}: no readable weight_map: {error}') from None
-    files = [index.parent / Path(str(name)).name for name in names]
-    for file in files:
-        if not file.is_file():
-            raise PixelReferError('CHECKPOINT', f'{file}: missing, but {index.name} names it')
-    return files
-
-
-def _read(file: Path) -> Iterator[tuple[str, Tensor]]:
-    """Names and tensors of one weight file; never runs code that a file may hold."""
-    try:
-        if file.suffix == '.safetensors':
-            with safe_open(file, 'pt') as opened:
-                for name in opened.keys():
-                    yield name, opened.get_tensor(name)
-        else:
-            state = torch.load(file, map_location='cpu', weights_only=True)
-            if not isinstance(state, dict) or not all(
-                    isinstance(t, Tensor) for t in state.values()):
-                raise PixelReferError('CHECKPOINT', f'{file}: not a dictionary of tensors')
-            yield from state.items()
-    except pickle.UnpicklingError as error:
-        reason = str(error).strip().splitlines()[0]
-        raise PixelReferError('CHECKPOINT', f'{file}: holds more than weights, or is damaged '
-                                            f'({reason})') from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError) as error:
-        raise PixelReferError(
-            'CHECKPOINT', f'{file}: truncated or damaged ({type(error).__name__}: {error})'
-        ) from None
-
-
-def _check(folder: Path, model: PixelReferLite, tensors: dict[str, Tensor]) -> None:
-    """Every name and shape, before anything is assigned."""
-    wanted = model.state_dict()
-    tied = {'lm_head.weight'} if model.config.language.tie_word_embeddings else set()
-    problems = []
-    for what, names in (('missing', set(wanted) - set(tensors) - tied),
-                        ('unknown', set(tensors) - set(wanted))):
-        if names:
-            problems.append(f'{len(names)} {what}: {_listed(names)}')
-    shapes = {f'{name} {list(tensors[name].shape)} instead of {list(wanted[name].shape)}'
-              for name in set(wanted) & set(tensors) - tied
-              if tensors[name].shape != wanted[name].shape}
-    if shapes:
-        problems.append(f'{len(shapes)} of another shape: {_listed(shapes)}')
+def _check(folder: Path, model: PixelReferModel, stored: Mapping[str, Stored]) -> None:
+    """Every name, shape and type, before anything is read."""
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()
+              if not _unused(name, type(model), model.config)}
+    shared = set(wanted) & set(stored)
+    faults = {
+        'missing': set(wanted) - set(stored),
+        'unknown': set(stored) - set(wanted),
+        'of another shape': {f'{name} {list(stored[name].shape)} instead of {list(wanted[name])}'
+                             for name in shared if stored[name].shape != wanted[name]},
+        'of a type that is no weight': {f'{name} {stored[name].dtype}' for name in shared
+                                        if isinstance(stored[name].dtype, str)}}
+    problems = [f'{len(names)} {what}: {_listed(names)}' for what, names in faults.items() if names]
     if problems:
-        raise PixelReferError('CHECKPOINT', f'{folder}: not a PixelRefer-Lite checkpoint of its '
-                                            f'config.json; tensors ' + '; '.join(problems))
+        raise PixelReferError('CHECKPOINT', f'{folder}: not a {type(model).__name__} checkpoint of '
+                                            f'its config.json; tensors ' + '; '.join(problems))
 
 
 def _listed(names: set[str]) -> str:
     shown = sorted(names)[:MOST_NAMES]
     return ', '.join(shown) + (f' and {len(names) - len(shown)} more'
                                if len(names) > len(shown) else '')
+
+
+def _read(folder: Path, stored: Mapping[str, Stored], device: str | torch.device,
+          dtype: torch.dtype) -> dict[str, Tensor]:
+    try:
+        return {name: tensor.to(device, dtype, copy=True) for name, tensor in read_tensors(stored)}
+    except torch.cuda.OutOfMemoryError:
+        count = sum(one.bytes // one.dtype.itemsize for one in stored.values())
+        raise PixelReferError(
+            'OUT_OF_MEMORY', f'{folder}: {device} has no room for {count / 1e9:.2f} billion '
+            f'weights in {str(dtype).removeprefix("torch.")} '
+            f'({count * dtype.itemsize / 2 ** 30:.1f} GiB)') from None
 
 
 def _generation(folder: Path) -> dict:
@@ -156,16 +136,16 @@ def _generation(folder: Path) -> dict:
     return values
 
 
-def save_checkpoint(model: PixelReferLite, folder: str | Path, *,
+def save_checkpoint(model: PixelReferModel, folder: str | Path, *,
                     tokenizer: Tokenizer | None = None, dtype: torch.dtype | None = None,
                     generation: dict | None = None) -> Path:
-    """See `PixelReferLite.save_checkpoint`. `dtype` is that of the stored weights."""
+    """See `PixelReferModel.save_checkpoint`. `dtype` is that of the stored weights."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     config, tokenizer = model.config, tokenizer or model.tokenizer
     generation = model.generation if generation is None else generation
     if tokenizer is not None:
-        config = replace(config, region_token_index=tokenizer.region_id)
+        config = _with_ids(config, tokenizer, folder)
         tokenizer.save(folder)
     stored = dtype or model.dtype
     tied = config.language.tie_word_embeddings
@@ -182,14 +162,14 @@ def save_checkpoint(model: PixelReferLite, folder: str | Path, *,
     return folder
 
 
-def digest(model: PixelReferLite) -> str:
+def digest(model: PixelReferModel) -> str:
     """Short fingerprint of the weights and sizes: part of the key of object tokens.
 
     Of each tensor of the encoders some 4,096 values evenly spread are looked at.
     """
     seen = hashlib.sha256(repr(model.config).encode())
     for name, tensor in sorted(model.state_dict().items()):
-        if '_encoder.' in name:
+        if '_encoder.' in name or '.mm_projector.' in name:
             flat = tensor.detach().flatten()
             some = flat[::max(1, flat.numel() // 4096)].float().cpu().numpy()
             seen.update(name.encode() + some.tobytes())

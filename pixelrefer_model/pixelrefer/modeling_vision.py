@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from pixelrefer_model.pixelrefer.batch import Group
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import VisionConfig
+from pixelrefer_model.pixelrefer.processing_image import normalised
 
 
 class VisionEncoder(nn.Module):
@@ -53,8 +54,8 @@ class PatchEmbedding(nn.Module):
 
     def forward(self, patches: Tensor) -> Tensor:
         weight = self.patch_embedding.weight
-        values = (patches.float() / 255 - 0.5) / 0.5
-        return F.linear(values.to(weight.dtype), weight.flatten(1), self.patch_embedding.bias)
+        return F.linear(normalised(patches, weight.dtype), weight.flatten(1),
+                        self.patch_embedding.bias)
 
 
 class Encoder(nn.Module):

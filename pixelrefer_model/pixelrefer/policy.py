@@ -49,7 +49,9 @@ class EncodePolicy:
     'checkpoint' for the one in its configuration, None for no limit but the budget. missed: what
     a mask whose grid selects no cell becomes, 'zeros' or the 'max_pool' of the mask over each
     cell. empty: an empty mask gives 'zeros', is an error ('refuse', PixelReferError EMPTY_MASK),
-    or is left out ('skip') and the other regions come out as if it had not been given.
+    or is left out ('skip') and the other regions come out as if it had not been given; only Lite
+    can make zeros of one. image_patches: most tokens of the whole images of a call, for a model
+    that sees them; None for no limit but the budget.
     """
 
     local_crop: Literal['published', 'per_object']
@@ -58,6 +60,7 @@ class EncodePolicy:
     crop_patches: int | Literal['checkpoint'] | None
     missed: Literal['zeros', 'max_pool']
     empty: Literal['zeros', 'refuse', 'skip']
+    image_patches: int | None = None
 
     @classmethod
     def published(cls, seed: int = 0) -> 'EncodePolicy':
@@ -66,6 +69,9 @@ class EncodePolicy:
 
     @classmethod
     def robot(cls, crop_patches: int | Literal['checkpoint'] | None = 'checkpoint',
-              empty: Literal['zeros', 'refuse', 'skip'] = 'refuse') -> 'EncodePolicy':
-        """Tokens that depend on image, mask and weights alone, at bounded cost."""
-        return cls('per_object', 'one', EvenlySpaced(), crop_patches, 'max_pool', empty)
+              empty: Literal['zeros', 'refuse', 'skip'] = 'refuse',
+              image_patches: int | None = 2048) -> 'EncodePolicy':
+        """Tokens that depend on image, mask and weights alone, at bounded cost. A 640x480 image
+        has 1,564 patches."""
+        return cls('per_object', 'one', EvenlySpaced(), crop_patches, 'max_pool', empty,
+                   image_patches)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Image arithmetic of PixelRefer-Lite: region crops, mask grids, pixel budget, patches.
+"""Image arithmetic of regions: crops, mask grids, context images, patches, selected cells.
 
 Nothing here depends on weights, so a data loader can run it once and keep the result.
 """
@@ -10,14 +10,13 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-from PIL import Image
+import torch
+import torch.nn.functional as F
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.pixelrefer.configuration_pixelrefer import PixelReferConfig
+from pixelrefer_model.pixelrefer.configuration_pixelrefer import FULL, LITE, PixelReferConfig
 from pixelrefer_model.pixelrefer.policy import EncodePolicy
-
-#: Fewest patches of an encoded image; a smaller one is enlarged.
-FEWEST_PATCHES = 16
+from pixelrefer_model.pixelrefer.processing_image import fit_to_budget, patchify
 
 
 @dataclass(frozen=True)
@@ -25,8 +24,9 @@ class RegionCrop:
     """A region cut out at its own scale.
 
     image: uint8 [h, w, 3], sides multiples of the patch. context: uint8, the same crop unscaled.
-    mask_grid: float32 [gh, gw], the mask at the patches; a cell counts where it is over 0. box:
-    (top, left, bottom, right) of the crop in pixels of the image, ends inclusive.
+    mask_grid: [gh, gw], the mask at the patches, float32 in Lite and of the mask's own type
+    otherwise; a cell counts where it is over 0. box: (top, left, bottom, right) of the crop in
+    pixels of the image, ends inclusive in Lite and exclusive otherwise.
     """
 
     image: np.ndarray = field(repr=False)
@@ -39,22 +39,22 @@ class RegionCrop:
 class RegionInputs:
     """Everything of one call that the weights are applied to: regions of one or more images.
 
-    patches: per encoded image uint8 [h*w, 3*P*P]: the crops, then the unique globals, then the
-    unique locals. grids: int32 [M, 2], rows and columns of each. crop, global_, local: int32 [R],
-    the encoded image that a region uses. cells: per region int32 [n, T], rows of its crop's
-    patches that make a selected cell (T is 1, or 4 where features are resized to the mask grid),
-    and weights float32 [n, T]. coordinates: per region float32 [n, 2], position of each selected
-    cell. boxes: int32 [R, 4] (top, left, bottom, right, inclusive). missed: bool [R], true where
-    the plain resize of the mask to the grid leaves no cell. index: int64 [R], which mask of the
-    call each region is; some are missing where the policy skips empty ones. k: object tokens per
-    region.
+    patches: per encoded image uint8 [h*w, 3*P*P]: the crops, then in Lite the unique globals, then
+    the unique locals. grids: int32 [M, 2], rows and columns of each. crop, global_, local: int32
+    [R], the encoded image that a region uses; the last two are None where it uses none. cells: per
+    region int32 [n, T], rows of its crop's patches that make a selected cell (T is 1, or 4 where
+    features are resized to the mask grid), and weights float32 [n, T]. coordinates: per region
+    float32 [n, 2], position of each selected cell. boxes: int32 [R, 4] (top, left, bottom, right)
+    as in RegionCrop. missed: bool [R], true where the plain resize of the mask to the grid leaves
+    no cell. index: int64 [R], which mask of the call each region is; some are missing where the
+    policy skips empty ones. k: object tokens per region.
     """
 
     patches: list[np.ndarray] = field(repr=False)
     grids: np.ndarray
     crop: np.ndarray
-    global_: np.ndarray
-    local: np.ndarray
+    global_: np.ndarray | None
+    local: np.ndarray | None
     cells: list[np.ndarray] = field(repr=False)
     weights: list[np.ndarray] = field(repr=False)
     coordinates: list[np.ndarray] = field(repr=False)
@@ -74,12 +74,12 @@ class RegionInputs:
     def take(self, regions: Sequence[int]) -> 'RegionInputs':
         """Only these regions, in this order, with only the images they use."""
         regions = list(regions)
-        crop, global_, local = (self.crop[regions], self.global_[regions], self.local[regions])
-        kept = [*crop.tolist()] + [*dict.fromkeys(global_.tolist())] + \
-            [*dict.fromkeys(local.tolist())]
+        used = [None if images is None else images[regions].tolist()
+                for images in (self.crop, self.global_, self.local)]
+        kept = [i for images in used if images is not None for i in dict.fromkeys(images)]
         place = {image: new for new, image in enumerate(kept)}
-        renumber = [np.array([place[i] for i in old.tolist()], np.int32)
-                    for old in (crop, global_, local)]
+        renumber = [None if images is None else np.array([place[i] for i in images], np.int32)
+                    for images in used]
         return RegionInputs(
             [self.patches[i] for i in kept], self.grids[kept], *renumber,
             [self.cells[i] for i in regions], [self.weights[i] for i in regions],
@@ -91,7 +91,8 @@ class RegionInputs:
 class RegionImages:
     """The images of a call before budget and patching: crops, unique globals, unique locals.
 
-    global_of, local_of: per region the position in `globals_` and `locals_`. sizes: per region
+    global_of, local_of: per region the position in `globals_` and `locals_`; all four are empty
+    for a model that sees the whole image itself. sizes: per region
     (H, W) of its source image. missed: per region, the resized mask has no cell (the policy's
     fallback may have found some). index: per region, which mask of the call it is.
     """
@@ -111,9 +112,9 @@ def prepare_regions(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
                     policy: EncodePolicy) -> RegionInputs:
     """Crops to patches, for R regions of one call.
 
-    images: uint8 [H, W, 3] RGB each. masks: bool (or 0/1) [H, W] per region. image_of: per region
-    the index of its image. Raises PixelReferError EMPTY_MASK (if the policy refuses one) or
-    MASK_SIZE.
+    images: uint8 [H, W, 3] RGB each. masks: bool (or 0/1) [H, W] per region; a model that sees the
+    whole image resizes those of a floating type as such. image_of: per region the index of its
+    image. Raises PixelReferError EMPTY_MASK (if the policy refuses one), MASK_SIZE, or BAD_IMAGE.
     """
     return pack_regions(region_images(images, masks, image_of, config, policy), config, policy)
 
@@ -133,6 +134,12 @@ def region_images(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
         if policy.empty == 'skip' and not mask.any():
             continue
         crop, missed = crop_region(image, mask, config, policy)
+        out.crops.append(crop)
+        out.sizes.append(image.shape[:2])
+        out.missed.append(missed)
+        out.index.append(index)
+        if config.model_type == FULL:
+            continue
         if source not in global_at:
             global_at[source] = len(out.globals_)
             out.globals_.append(_squeeze(image, config.global_image_size))
@@ -140,12 +147,8 @@ def region_images(images: Sequence[np.ndarray], masks: Sequence[np.ndarray],
         if place not in local_at:
             local_at[place] = len(out.locals_)
             out.locals_.append(_squeeze(crop.context, config.local_image_size))
-        out.crops.append(crop)
         out.global_of.append(global_at[source])
         out.local_of.append(local_at[place])
-        out.sizes.append(image.shape[:2])
-        out.missed.append(missed)
-        out.index.append(index)
     return out
 
 
@@ -166,10 +169,11 @@ def pack_regions(images: RegionImages, config: PixelReferConfig,
         cells.append(selected)
         weights.append(share)
         coordinates.append((position[selected] * share[..., None]).sum(axis=1, dtype=np.float32))
+    lite = config.model_type == LITE
     return RegionInputs(
         patches, np.array(grids, np.int32).reshape(-1, 2), np.arange(count, dtype=np.int32),
-        np.array(images.global_of, np.int32) + count,
-        np.array(images.local_of, np.int32) + count + len(images.globals_),
+        np.array(images.global_of, np.int32) + count if lite else None,
+        np.array(images.local_of, np.int32) + count + len(images.globals_) if lite else None,
         cells, weights, coordinates,
         np.array([c.box for c in images.crops], np.int32).reshape(-1, 4),
         np.array(images.missed, bool), np.array(images.index, np.int64), config.mask_num)
@@ -179,34 +183,53 @@ def crop_region(image: np.ndarray, mask: np.ndarray, config: PixelReferConfig,
                 policy: EncodePolicy) -> tuple[RegionCrop, bool]:
     """Cut one region out at its own scale (paper, scale-adaptive object tokenizer).
 
-    Returns the crop and whether the mask, resized to its grid, has no cell at all.
-    Raises PixelReferError EMPTY_MASK for an empty mask unless the policy makes it zeros.
+    Returns the crop and whether the mask, resized to its grid, has no cell at all. Raises
+    PixelReferError EMPTY_MASK for an empty mask unless the policy makes it zeros (which Lite can
+    alone), BAD_IMAGE where the image is too small to cut a crop with a pixel from.
     """
-    patch, margin = config.patch_size, config.patch_size * config.context_patches
+    patch, lite = config.patch_size, config.model_type == LITE
     binary = np.ascontiguousarray(mask, dtype=bool).astype(np.uint8)
-    rows, columns = np.flatnonzero(binary.any(axis=1)), np.flatnonzero(binary.any(axis=0))
-    if not len(rows):
-        if policy.empty != 'zeros':
+    if not binary.any():
+        if policy.empty != 'zeros' or not lite:
             raise PixelReferError('EMPTY_MASK', 'the mask has no pixel; at least 1 is needed')
         blank = np.zeros((patch, patch, 3), np.uint8)
         return RegionCrop(blank, image, np.zeros((1, 1), np.float32), (0, 0, 0, 0)), True
-    top, left = max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin)
-    bottom = min(mask.shape[0], int(rows[-1]) + 1 + margin)
-    right = min(mask.shape[1], int(columns[-1]) + 1 + margin)
-    context = image[top:bottom, left:right]
+    top, left, bottom, right = crop_window(binary, config)
+    context, cut = image[top:bottom, left:right], binary[top:bottom, left:right]
     height, width = context.shape[:2]
+    if not height or not width:
+        raise PixelReferError('BAD_IMAGE', f'an image of {image.shape[1]}x{image.shape[0]} pixels '
+                                           'leaves no crop; at least 2 a side are needed')
     grid = crop_grid(height, width, int(binary.sum()), config, policy)
     target = grid[0] * patch, grid[1] * patch
-    enlarge = target[0] >= height or target[1] >= width
+    enlarge = not lite or target[0] >= height or target[1] >= width
     scaled = cv2.resize(context, (target[1], target[0]),
                         interpolation=cv2.INTER_LINEAR if enlarge else cv2.INTER_AREA)
-    cut = binary[top:bottom, left:right]
-    mask_grid = cv2.resize(cut.astype(np.float32), (grid[1], grid[0]),
-                           interpolation=cv2.INTER_LINEAR).reshape(grid)
+    if lite:
+        mask_grid = cv2.resize(cut.astype(np.float32), (grid[1], grid[0]),
+                               interpolation=cv2.INTER_LINEAR).reshape(grid)
+    else:
+        # In the mask's own type: whole numbers are rounded to 0 or 1, shares stay shares.
+        own = mask[top:bottom, left:right] if np.issubdtype(mask.dtype, np.floating) else cut
+        mask_grid = F.interpolate(torch.from_numpy(np.ascontiguousarray(own))[None, None], grid,
+                                  mode='bilinear')[0, 0].numpy()
     missed = not (mask_grid > 0).any()
     if missed and policy.missed == 'max_pool':
         mask_grid = touched_cells(cut, grid)
-    return RegionCrop(scaled, context, mask_grid, (top, left, bottom - 1, right - 1)), missed
+    box = (top, left, bottom - 1, right - 1) if lite else (top, left, bottom, right)
+    return RegionCrop(scaled, context, mask_grid, box), missed
+
+
+def crop_window(binary: np.ndarray, config: PixelReferConfig) -> tuple[int, int, int, int]:
+    """Top, left and the exclusive bottom and right of a mask's box with its margin, clipped."""
+    margin = config.patch_size * config.context_patches
+    rows, columns = np.flatnonzero(binary.any(axis=1)), np.flatnonzero(binary.any(axis=0))
+    bottom = min(binary.shape[0], int(rows[-1]) + 1 + margin)
+    right = min(binary.shape[1], int(columns[-1]) + 1 + margin)
+    # Where the whole image is seen, the published code takes inclusive ends for exclusive ones.
+    less = 0 if config.model_type == LITE else 1
+    return (max(0, int(rows[0]) - margin), max(0, int(columns[0]) - margin), bottom - less,
+            right - less)
 
 
 def crop_grid(height: int, width: int, area: int, config: PixelReferConfig,
@@ -235,42 +258,6 @@ def touched_cells(mask: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
     rows, columns = np.nonzero(mask)
     out[rows * grid[0] // mask.shape[0], columns * grid[1] // mask.shape[1]] = 1
     return out
-
-
-def fit_to_budget(image: np.ndarray, max_pixels: int, patch: int) -> np.ndarray:
-    """Resize to whole patches, at least 16 of them and at most `max_pixels` pixels (bicubic).
-
-    Returned as it is when it fits. Raises PixelReferError BAD_IMAGE if over 200 times as long as
-    wide.
-    """
-    height, width = image.shape[:2]
-    min_pixels = FEWEST_PATCHES * patch * patch
-    if height < patch:
-        height, width = patch, round(patch / height * width)
-    if width < patch:
-        height, width = round(patch / width * height), patch
-    if max(height, width) / min(height, width) > 200:
-        raise PixelReferError('BAD_IMAGE', f'a crop of {width}x{height} pixels is too elongated; '
-                                           'up to 200 to 1 is allowed')
-    rows, columns = round(height / patch), round(width / patch)
-    if rows * columns * patch * patch > max_pixels:
-        shrink = math.sqrt(height * width / max_pixels)
-        rows = max(1, math.floor(height / shrink / patch))
-        columns = max(1, math.floor(width / shrink / patch))
-    elif rows * columns * patch * patch < min_pixels:
-        grow = math.sqrt(min_pixels / (height * width))
-        rows, columns = (math.ceil(side * grow / patch) for side in (height, width))
-    size = columns * patch, rows * patch
-    if size == (image.shape[1], image.shape[0]):
-        return image
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC))
-
-
-def patchify(image: np.ndarray, patch: int) -> np.ndarray:
-    """uint8 [h*P, w*P, 3] to [h*w, 3*P*P]: patches in raster order, inside (channel, row, col)."""
-    rows, columns = image.shape[0] // patch, image.shape[1] // patch
-    blocks = image.reshape(rows, patch, columns, patch, 3).transpose(0, 2, 4, 1, 3)
-    return np.ascontiguousarray(blocks).reshape(rows * columns, 3 * patch * patch)
 
 
 def cell_coordinates(box: tuple[int, int, int, int], grid: tuple[int, int],

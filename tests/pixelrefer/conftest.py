@@ -7,13 +7,18 @@ import pytest
 import torch
 
 from pixelrefer_model.pixelrefer import (
-    LanguageConfig, PixelReferConfig, PixelReferLite, VisionConfig)
-from pixelrefer_support import CHECKPOINT
+    LanguageConfig, PixelRefer, PixelReferConfig, PixelReferLite, VisionConfig)
+from pixelrefer_support import CHECKPOINT, FULL_CHECKPOINT
 
 
 @pytest.fixture(scope='session')
 def golden() -> PixelReferLite:
     return PixelReferLite.from_checkpoint(CHECKPOINT)
+
+
+@pytest.fixture(scope='session')
+def golden_full() -> PixelRefer:
+    return PixelRefer.from_checkpoint(FULL_CHECKPOINT)
 
 
 @pytest.fixture(scope='session')

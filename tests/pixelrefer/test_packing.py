@@ -14,53 +14,11 @@ from pixelrefer_model.pixelrefer import (
     prepare_regions)
 from pixelrefer_model.pixelrefer.processing_pixelrefer import (
     cell_coordinates, pack_regions, region_images)
-from pixelrefer_support import CHECKPOINT, boxed, outline
+from pixelrefer_support import CHECKPOINT, boxed, clustered, outline, tower_alone
 
 MASKS = [boxed(20, 30, 30, 25), boxed(5, 5, 4, 3), boxed(60, 20, 90, 95), boxed(100, 2, 2, 80),
          boxed(150, 110, 10, 10)]
 OTHER = [boxed(40, 40, 20, 20), boxed(90, 10, 12, 40)]
-
-
-def tower_alone(model, patches, grid):
-    """Features of one image, with attention spelled out."""
-    tower = model.tower
-    heads = tower.config.num_attention_heads
-    embed = tower.embeddings.patch_embedding
-    rows, columns = grid
-    x = F.linear(torch.from_numpy(patches).float() / 127.5 - 1, embed.weight.flatten(1), embed.bias)
-    size = x.shape[1] // heads
-    step = 10000 ** (-torch.arange(size // 4) * 4 / size)
-    at = torch.cartesian_prod(torch.arange(rows), torch.arange(columns))
-    angle = torch.cat([at[:, :1] * step, at[:, 1:] * step], dim=1)
-    turn = torch.polar(torch.ones_like(angle), angle)[:, None]
-
-    def rotated(v):
-        low, high = v.view(len(v), heads, size).chunk(2, dim=-1)
-        out = torch.complex(low, high) * turn
-        return torch.cat([out.real, out.imag], dim=-1)
-
-    for layer in tower.encoder.layers:
-        a = layer.self_attn
-        y = layer.layer_norm1(x)
-        q, k = rotated(a.q_proj(y)), rotated(a.k_proj(y))
-        v = a.v_proj(y).view(len(y), heads, size)
-        weight = torch.einsum('qhd,khd->hqk', q, k).div(size ** 0.5).softmax(dim=-1)
-        x = x + a.out_proj(torch.einsum('hqk,khd->qhd', weight, v).flatten(1))
-        x = x + layer.mlp.fc2(F.gelu(layer.mlp.fc1(layer.layer_norm2(x)), approximate='tanh'))
-    return tower.post_layernorm(x)
-
-
-def clustered(cells, first, rounds=3):
-    """k-means of one region with loops over its clusters."""
-    centroids = cells[first]
-    for _ in range(rounds):
-        nearest = ((cells[:, None] - centroids[None]) ** 2).sum(-1).argmin(1)
-        new = torch.stack([cells[nearest == c].mean(0) if (nearest == c).any() else centroids[c]
-                           for c in range(len(centroids))])
-        if torch.allclose(centroids, new, atol=1e-6, rtol=1e-5):
-            break
-        centroids = new
-    return centroids
 
 
 def attention(module, width):
@@ -168,6 +126,28 @@ def test_one_pass_encodes_all_objects_and_the_frame_once(small, small_config, pi
     own = sum(len(inputs.patches[i]) for i in (*inputs.crop, *inputs.local))
     frame = (small_config.global_image_size // small_config.patch_size) ** 2
     assert after.patches - before.patches == own + frame
+
+
+@torch.inference_mode()
+def test_keys_and_values_of_an_image_are_made_once_however_many_regions_look_at_it(
+        small, small_config, picture, monkeypatch):
+    encoder, width, seen = small.model.region_encoder, small_config.vision.hidden_size, []
+    made_with = [infusion.in_proj_weight[width:].data_ptr() for infusion in (
+        encoder.fusion_attention_local, encoder.fusion_attention_global)]
+    plain = F.linear
+
+    def counting(values, weight, bias=None):
+        if weight.data_ptr() in made_with:
+            seen.append(values.shape[:2])
+        return plain(values, weight, bias)
+
+    images = [picture, picture[::-1].copy()]
+    call = prepare_regions(images, MASKS, [0, 1, 0, 0, 1], small_config, EncodePolicy.robot())
+    batch = collate([call])
+    monkeypatch.setattr(F, 'linear', counting)
+    small.region_tokens(batch)
+    local, frame = 8 * 8, 12 * 12
+    assert seen == [(5, local), (2, frame)]
 
 
 def test_no_mask_is_no_token_and_no_pass(small, picture):
