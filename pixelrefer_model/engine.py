@@ -39,6 +39,8 @@ DETAILS = ('category', 'phrase', 'sentence', 'detailed')
 CANNOT_TELL = 'I cannot tell.'
 #: The most tokens an answer may be given, and what it gets when nobody says.
 MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
+#: No moment's time is written in more tokens, commas included.
+MOST_TIME_TOKENS = 24
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,10 @@ class PerceptionEngine:
             over = self.language.count(prompt) - self.language.longest_prompt
             if over <= 0:
                 return chosen, prompt
-            # Each takes its object tokens and at least one for what stands between two.
-            each = len(chosen[0].observations[0].tokens) + 1
+            # More than a moment with its time takes, so that none is left out in vain.
+            most = len(chosen[0].observations[0].tokens) + MOST_TIME_TOKENS
             less = self.settings.too_long.leave_out(
-                [[o.stamp_ns for o in s.observations] for s in chosen], -(-over // each))
+                [[o.stamp_ns for o in s.observations] for s in chosen], -(-over // most))
             if not any(less):
                 return chosen, prompt
             chosen = [s.without(n) for s, n in zip(chosen, less, strict=True)]

@@ -109,6 +109,34 @@ def test_a_cancel_before_the_start_computes_nothing(language, prompts, calls):
     assert calls == [] and [e.reason for e in events] == ['cancelled'] * 3
 
 
+def test_a_deadline_ends_the_answers_with_what_they_have(language, prompts, calls):
+    asked = itertools.count()
+    events = list(language.generate(prompts[:2], max_new_tokens=50,
+                                    late=lambda: next(asked) >= 2))
+    assert calls == ['prefill', 'decode'] and len(events) == 2 * 2 + 2
+    assert [(e.token_id, e.reason) for e in events[-2:]] == [(None, 'deadline')] * 2
+
+
+def test_a_stop_word_ends_an_answer_before_it_and_none_of_it_is_shown(language, prompts, script):
+    script(language.tokenizer.encode('it is red. And') + [60] * 9)
+    events = list(language.generate(prompts[:1], max_new_tokens=99, stop=['red. A']))
+    assert ''.join(e.text_delta for e in events) == 'it is '
+    assert events[-1].finished and events[-1].reason == 'stop'
+    assert len(events) < 14
+
+
+def test_text_held_for_a_stop_word_is_shown_when_the_answer_ends_otherwise(
+        language, prompts, script):
+    ids = language.tokenizer.encode('it is red')
+    for how, count in (({'max_new_tokens': len(ids)}, 0),
+                       ({'cancel': lambda: next(asked) >= len(ids)}, 1)):
+        asked = itertools.count()
+        script(ids + [60] * 9)
+        events = list(language.generate(prompts[:1], stop=['red.'], **how))
+        assert ''.join(e.text_delta for e in events) == 'it is red'
+        assert len(events) == len(ids) + count
+
+
 def test_a_delta_never_ends_inside_a_character(language, prompts, script):
     tokenizer = language.tokenizer
     text = 'a \u2615 na\u00efve \U0001f916 ok'
