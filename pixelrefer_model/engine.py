@@ -19,6 +19,7 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
     Eager, Evidence, Greedy, KeepPrefixes, LanguageModel, RenderedPrompt, compose, mentions,
     task_prompt)
+from pixelrefer_model.language.chat import Placing
 from pixelrefer_model.language.events import Generation
 from pixelrefer_model.language.fit import OldestFirst, TooLong
 from pixelrefer_model.language.generate import collect
@@ -52,7 +53,7 @@ class EngineSettings:
     mask is left out of an observation, and the others are observed. too_long: what is left out of
     a prompt that is longer than the model's positions. batch: questions that are decoded together
     at most. prefixes: how much of the prompts' keys and values is kept for the next question;
-    steps: how the language model decodes."""
+    steps: how the language model decodes. placing: where the object tokens stand in a prompt."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
@@ -65,6 +66,7 @@ class EngineSettings:
     batch: int = 8
     prefixes: KeepPrefixes = KeepPrefixes()
     steps: Steps = Eager()
+    placing: Placing = 'where_named'
 
 
 class PerceptionEngine:
@@ -220,7 +222,7 @@ class PerceptionEngine:
             prompt = compose(question, [
                 Evidence(object_id, torch.stack([o.tokens for o in one.observations]),
                          one.seconds if timed else None)
-                for object_id, one in zip(object_ids, chosen, strict=True)])
+                for object_id, one in zip(object_ids, chosen, strict=True)], self.settings.placing)
             over = self.language.count(prompt) - self.language.longest_prompt
             if over <= 0:
                 return chosen, prompt

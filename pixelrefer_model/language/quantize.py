@@ -50,7 +50,8 @@ def quantize(model: 'PixelReferLite', quantization: Quantization) -> None:
 
 def _config(quantization: Quantization, device: torch.device) -> object:
     """torchao's own name for it."""
-    from torchao.quantization import Int4WeightOnlyConfig, Int8WeightOnlyConfig, IntxWeightOnlyConfig
+    from torchao.quantization import (
+        Int4WeightOnlyConfig, Int8WeightOnlyConfig, IntxWeightOnlyConfig)
     from torchao.quantization.granularity import PerGroup
     if quantization == 'int8':
         return Int8WeightOnlyConfig()
