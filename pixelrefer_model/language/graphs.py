@@ -79,7 +79,8 @@ class FixedStep:
                 self._step()
         torch.cuda.current_stream(self._model.device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        # Other threads have streams of their own, and go on while this one is captured.
+        with torch.cuda.graph(graph, capture_error_mode='thread_local'):
             self._step()
         return graph.replay
 

@@ -50,7 +50,7 @@ def test_with_placing_in_front_questions_about_the_same_objects_begin_alike():
     a, b = observed('a', seed=1), observed('b', seed=2)
     start = f'There are 2 objects: <object1>{SEEN}, <object2>{SEEN}. '
     for question, rest in (('Is <object:b> on <object:a>?', 'Is <object2> on <object1>?'),
-                           ('Is <object2> red, and <object:a>?', 'Is <object2> red, and <object1>?'),
+                           ('Is <object2> <object:a>?', 'Is <object2> <object1>?'),
                            ('Which moved?', 'Which moved?')):
         prompt = placed(question, a, b)
         assert prompt.text == chat_text(start + rest)
