@@ -5,6 +5,7 @@ Nothing here waits for the device: how long each row is, is known on the host.
 """
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from pixelrefer_model.language.cache import KeyValueCache, PrefixCache, TokenizedPrompt
+from pixelrefer_model.language.few_rows import FewRows
 
 if TYPE_CHECKING:
     from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
@@ -89,8 +91,10 @@ def decode(model: 'PixelReferLite', state: Decoding, tokens: Tensor) -> Decoding
     positions, width = state.positions[:, None], max(state.lengths) + 1
     cache.place(positions, width, state.lengths[0] if even else None)
     mask = None if even else (cache.columns[:width] <= positions)[:, None]
-    hidden = forward(model, model.model.embed_tokens(tokens[:, None]), positions, cache, mask)
-    state.scores = model.logits(hidden[:, -1])
+    few = FewRows.helps(len(tokens), model.lm_head.weight)
+    with FewRows() if few else nullcontext():
+        hidden = forward(model, model.model.embed_tokens(tokens[:, None]), positions, cache, mask)
+        state.scores = model.logits(hidden[:, -1])
     state.positions = (state.positions + 1).clamp(max=cache.room - 1)
     state.lengths = [min(n + 1, cache.room - 1) for n in state.lengths]
     return state
