@@ -12,7 +12,8 @@ class Question:
     """A checked question with the observations it rests on: only text is left to be made.
 
     observations: for each object of the request, oldest first. left_out: observations within the
-    window that did not fit the budget. max_new_tokens: the answer's budget.
+    window that did not fit the budget of frames or the positions of the model. max_new_tokens: the
+    answer's budget.
     """
 
     text: str
@@ -34,9 +35,9 @@ class Answer:
 
     confidence: probability of the least sure token, 0 to 1. abstained: too little was seen, the
     confidence was under the threshold or the model said nothing, and `text` says that it cannot
-    tell. states: each
-    object's track state when the answer was made, as the engine's own `track` and `process` saw
-    it. reason: 'stop', 'length' or 'cancelled'. tokens: how many were decoded.
+    tell. states: each object's track state when the answer was made, as the engine's own `track`
+    and `process` saw it. left_out: see Question. reason: 'stop', 'length', 'cancelled' or
+    'deadline'. tokens: how many were decoded.
     """
 
     text: str

@@ -6,7 +6,7 @@ three workers: `tracker` (with `due`), `observe`, and `prepare` with `answer`; e
 touches one model only, so that no model ever has two owners.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,18 @@ from pixelrefer_model.answer import Answer, Question
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
-    Evidence, LanguageModel, compose, mentions, task_prompt)
-from pixelrefer_model.language.generate import least_sure
+    Eager, Evidence, Greedy, KeepPrefixes, LanguageModel, RenderedPrompt, compose, mentions,
+    task_prompt)
+from pixelrefer_model.language.chat import Placing
+from pixelrefer_model.language.events import Generation
+from pixelrefer_model.language.fit import OldestFirst, TooLong
+from pixelrefer_model.language.generate import collect
+from pixelrefer_model.language.graphs import Steps
 from pixelrefer_model.language.images import with_images
+from pixelrefer_model.language.quantize import Quantization, quantize
+from pixelrefer_model.language.sampling import Sampling
 from pixelrefer_model.memory import (
-    EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
+    EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Selection, Window)
 from pixelrefer_model.pixelrefer import (
     EncodePolicy, PixelReferModel, RegionEncoder, encoder_for)
 from pixelrefer_model.prompt import MaskPrompt, Prompt
@@ -35,6 +42,8 @@ DETAILS = ('category', 'phrase', 'sentence', 'detailed')
 CANNOT_TELL = 'I cannot tell.'
 #: The most tokens an answer may be given, and what it gets when nobody says.
 MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
+#: No moment's time is written in more tokens, commas included.
+MOST_TIME_TOKENS = 24
 
 
 @dataclass(frozen=True)
@@ -44,7 +53,11 @@ class EngineSettings:
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
     that the answer would rest on; the model is not asked then. encode: an object with an empty
     mask is left out of an observation, and the others are observed. keep_images: as `keep`, for a
-    model that sees the whole image: each of these observations holds its tokens, some MB."""
+    model that sees the whole image: each of these observations holds its tokens, some MB.
+    too_long: what is left out of a prompt that is longer than the model's positions. batch:
+    questions that are decoded together at most. prefixes: how much of the prompts' keys and values
+    is kept for the next question; steps: how the language model decodes. placing: where the object
+    tokens stand in a prompt."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
@@ -53,6 +66,12 @@ class EngineSettings:
     abstain_under_px: int = 100
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
     keep_images: KeepLast = KeepLast(4)
+    too_long: TooLong = OldestFirst()
+    sampling: Sampling = Greedy()
+    batch: int = 8
+    prefixes: KeepPrefixes = KeepPrefixes()
+    steps: Steps = Eager()
+    placing: Placing = 'where_named'
 
 
 class PerceptionEngine:
@@ -72,19 +91,23 @@ class PerceptionEngine:
     @classmethod
     def from_checkpoints(cls, tracker: str | Path = 'tiny', refer: str | Path = 'tiny', *,
                          device: str = 'cpu', dtype: torch.dtype = torch.float32,
+                         quantization: Quantization = 'none',
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
         """Load both models. `tiny` names a packaged checkpoint, anything else a folder; of a
         PixelRefer-Lite, or of a PixelRefer, whose questions cost the tokens of the whole image too
-        and rest on one moment of each object.
+        and rest on one moment of each object. quantization: of the language model's weights, see
+        `quantize`.
 
-        Raises PixelReferError CHECKPOINT with the file and the reason.
+        Raises PixelReferError CHECKPOINT with the file and the reason, or UNSUPPORTED.
         """
         model = PixelReferModel.from_checkpoint(
             checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
+        quantize(model, quantization)
+        language = LanguageModel(model, prefixes=settings.prefixes, steps=settings.steps)
         return cls(
             ObjectTracker.from_checkpoint(
                 checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
-            encoder_for(model, settings.encode), LanguageModel(model), settings)
+            encoder_for(model, settings.encode), language, settings)
 
     def warm_up(self) -> None:
         """Run every model once on an empty frame and keep nothing of it.
@@ -101,8 +124,8 @@ class PerceptionEngine:
         seen = self.encoder.encode_regions([frames[0].image], [mask], [0])
         prompt = with_images(compose('What is <object:it>?', [
             Evidence('it', seen.tokens[0][None])]), seen.images)
-        for _ in self.language.generate([prompt], max_new_tokens=2):
-            continue
+        collect(self.language.generate([prompt], max_new_tokens=2), 1)
+        self.language.prefixes.clear()
 
     # --- lockstep: every frame, in order, in the caller's thread
 
@@ -131,9 +154,9 @@ class PerceptionEngine:
 
     def describe(self, object_ids: list[str] | None = None, detail: str = 'sentence',
                  window: Window = Now()) -> list[Answer]:
-        """One answer for each object (all of them for None)."""
+        """One answer for each object (all of them for None), decoded together."""
         ids = self.tracker.ids if object_ids is None else object_ids
-        return [self.answer(self.prepare_description(i, detail, window)) for i in ids]
+        return self.answers([self.prepare_description(i, detail, window) for i in ids])
 
     def ask(self, question: str, object_ids: list[str], window: Window = Now(), *,
             max_new_tokens: int = USUAL_NEW_TOKENS) -> Answer:
@@ -199,17 +222,32 @@ class PerceptionEngine:
         if self.encoder.moments is not None:
             most = min(most, self.encoder.moments)
         chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
-        evidence = []
-        for object_id, selection in zip(object_ids, chosen):
-            kept = selection.observations
-            seconds = None if isinstance(window, Now) or self.encoder.moments == 1 else [
-                (o.stamp_ns - selection.origin_ns) / 1e9 for o in kept]
-            evidence.append(Evidence(object_id, torch.stack([o.tokens for o in kept]), seconds))
-        prompt = with_images(compose(question, evidence), images_of(
-            [o for selection in chosen for o in selection.observations]))
+        timed = not isinstance(window, Now) and self.encoder.moments != 1
+        chosen, prompt = self._fitting(question, object_ids, chosen, timed)
         self.language.check(prompt, max_new_tokens)
         return Question(question, list(object_ids), [s.observations for s in chosen],
                         sum(s.left_out for s in chosen), prompt, max_new_tokens)
+
+    def _fitting(self, question: str, object_ids: Sequence[str], chosen: Sequence[Selection],
+                 timed: bool) -> tuple[Sequence[Selection], RenderedPrompt]:
+        """The prompt, with as many of the observations as the model has positions for."""
+        while True:
+            prompt = with_images(compose(question, [
+                Evidence(object_id, torch.stack([o.tokens for o in one.observations]),
+                         one.seconds if timed else None)
+                for object_id, one in zip(object_ids, chosen, strict=True)],
+                self.settings.placing), images_of(
+                    [o for one in chosen for o in one.observations]))
+            over = self.language.count(prompt) - self.language.longest_prompt
+            if over <= 0:
+                return chosen, prompt
+            # More than a moment with its time takes, so that none is left out in vain.
+            most = len(chosen[0].observations[0].tokens) + MOST_TIME_TOKENS
+            less = self.settings.too_long.leave_out(
+                [[o.stamp_ns for o in s.observations] for s in chosen], -(-over // most))
+            if not any(less):
+                return chosen, prompt
+            chosen = [s.without(n) for s, n in zip(chosen, less, strict=True)]
 
     def prepare_description(self, object_id: str, detail: str, window: Window = Now(), *,
                             max_frames: int | None = None) -> Question:
@@ -219,28 +257,43 @@ class PerceptionEngine:
                 'BAD_DETAIL', f'detail {detail!r}; {", ".join(DETAILS)} are allowed')
         return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
 
-    def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False) -> Answer:
-        """Decode the answer. Where too little is seen (`abstain_under_px`), and for an answer
-        without a word or less sure than `abstain_below`, it is "I cannot tell."; a model may say
-        that by itself too. `cancel` is asked before every token."""
-        text, probabilities, reason = '', [], 'stop'
-        for event in () if self._too_small(question) else self.language.generate(
-                [question.prompt], max_new_tokens=question.max_new_tokens, cancel=cancel):
-            text += event.text_delta
-            if event.token_id is not None:
-                probabilities.append(event.probability)
-            if event.finished:
-                reason = event.reason
-        confidence = least_sure(probabilities)
-        text = text.strip()
-        abstained = reason != 'cancelled' and (
-            text in ('', CANNOT_TELL) or confidence < self.settings.abstain_below)
+    def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False,
+               late: Callable[[], bool] = lambda: False) -> Answer:
+        """As `answers`, for one question."""
+        return self.answers([question], cancel, late)[0]
+
+    def answers(self, questions: Sequence[Question], cancel: Callable[[], bool] = lambda: False,
+                late: Callable[[], bool] = lambda: False) -> list[Answer]:
+        """Decode the answers, those of `batch` questions together. Where too little is seen
+        (`abstain_under_px`), and for an answer without a word or less sure than `abstain_below`,
+        it is "I cannot tell."; a model may say that by itself too. `cancel` and `late` are asked
+        before every token; an answer that they end keeps what it has so far.
+
+        Raises PixelReferError OUT_OF_MEMORY.
+        """
+        asked = [q for q in questions if not self._too_small(q)]
+        # Of one budget, since it holds for a whole batch.
+        asked.sort(key=lambda q: q.max_new_tokens)
+        made: dict[int, Generation] = {}
+        while asked:
+            batch = [q for q in asked[:self.settings.batch]
+                     if q.max_new_tokens == asked[0].max_new_tokens]
+            asked = asked[len(batch):]
+            told = collect(self.language.generate(
+                [q.prompt for q in batch], max_new_tokens=batch[0].max_new_tokens,
+                sampling=self.settings.sampling, cancel=cancel, late=late), len(batch))
+            made.update((id(q), one) for q, one in zip(batch, told, strict=True))
+        return [self._answer(q, made.get(id(q), Generation(reason='stop'))) for q in questions]
+
+    def _answer(self, question: Question, said: Generation) -> Answer:
+        abstained = said.reason not in ('cancelled', 'deadline') and (
+            said.text in ('', CANNOT_TELL) or said.confidence < self.settings.abstain_below)
         unknown = TrackState.LOST
         return Answer(
-            CANNOT_TELL if abstained else text, confidence, abstained,
+            CANNOT_TELL if abstained else said.text, said.confidence, abstained,
             question.object_ids,
             [self._states.get(i, unknown).name for i in question.object_ids],
-            question.stamps_ns, question.left_out, reason, len(probabilities))
+            question.stamps_ns, question.left_out, said.reason, len(said.probabilities))
 
     def _too_small(self, question: Question) -> bool:
         """Whether next to nothing of one of the objects was seen wherever the answer looks."""

@@ -9,6 +9,7 @@ import pytest
 from pixelrefer_model.engine import DETAILS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
+from pixelrefer_model.language.fit import OldestFirst, Refuse
 from pixelrefer_model.language.generate import TokenEvent
 from pixelrefer_model.memory import EveryFrame, EveryInterval, KeepLast, Now, Span
 from pixelrefer_model.prompt import Box, MaskPrompt
@@ -54,6 +55,50 @@ def test_a_question_costs_only_text(engine):
     engine.describe(['square'], 'detailed')
     engine.ask('Is it moving?', ['square'], Span(0, 3 * TENTH), max_new_tokens=4)
     assert (engine.encoder.calls, engine.tracker.encoded) == before
+
+
+def test_a_second_question_reads_no_more_than_its_own_words(engine):
+    for name in 'abc':
+        engine.track(name, square(0), frame(0))
+    language, ids = engine.language, ['a', 'b', 'c']
+    engine.ask('Which of them is red?', ids, max_new_tokens=2)
+    first, vision = language.prefilled, engine.encoder.calls
+    engine.ask('Which of them is blue?', ids, max_new_tokens=2)
+    objects = 3 * engine.encoder.config.mask_num
+    assert first > objects > 2 * (language.prefilled - first)
+    assert engine.encoder.calls == vision
+
+
+def test_an_observation_holds_its_object_tokens_and_nothing_else(engine):
+    engine.track('square', square(0), frame(0))
+    engine.process(frame(2))
+    config = engine.encoder.config
+    count, held = engine.memory.held()
+    assert count == 2 and held == count * config.mask_num * config.language.hidden_size * 4
+    kept = engine.memory.select('square', Span(0, TENTH * 9), 9, engine.encoder.key)
+    for seen in kept.observations:
+        assert seen.tokens.untyped_storage().nbytes() == seen.bytes == held / count
+
+
+def test_descriptions_of_several_objects_are_decoded_together_in_their_order(engine, monkeypatch):
+    for n, name in enumerate('abcde'):
+        engine.track(name, square(n), frame(n))
+    alone = [engine.describe([name], 'detailed')[0] for name in 'abcde']
+    engine.settings = replace(engine.settings, batch=3)
+    sizes, generate = [], engine.language.generate
+    monkeypatch.setattr(engine.language, 'generate', lambda prompts, **how: (
+        sizes.append(len(prompts)), generate(prompts, **how))[1])
+    together = engine.describe(list('abcde'), 'detailed')
+    assert sizes == [3, 2]
+    assert [(a.object_ids, a.text, a.tokens) for a in together] == [
+        (a.object_ids, a.text, a.tokens) for a in alone]
+
+
+def test_questions_of_different_budgets_keep_their_own(engine):
+    engine.track('square', square(0), frame(0))
+    asked = [engine.prepare(f'What is {n}?', ['square'], max_new_tokens=n) for n in (5, 2, 5)]
+    engine.language.ends = frozenset()
+    assert [a.tokens for a in engine.answers(asked)] == [5, 2, 5]
 
 
 def test_two_objects_of_one_frame_are_encoded_in_one_pass(engine):
@@ -136,6 +181,81 @@ def test_a_cancelled_answer_has_no_token_more(engine):
                            cancel=lambda: next(asked))
     assert answer.tokens <= 2
     assert answer.reason in ('cancelled', 'stop')
+
+
+def test_an_answer_that_is_late_keeps_what_it_has_and_says_so(engine):
+    engine.track('square', square(0), frame(0))
+    engine.language.ends = frozenset()
+    question = engine.prepare('What is it?', ['square'], max_new_tokens=64)
+    whole = engine.answer(question)
+    asked = iter([False] * 3 + [True])
+    answer = engine.answer(question, late=lambda: next(asked))
+    assert (answer.tokens, answer.reason, answer.abstained) == (3, 'deadline', False)
+    assert whole.text.startswith(answer.text)
+    nothing = engine.answer(question, late=lambda: True)
+    assert (nothing.tokens, nothing.text, nothing.abstained) == (0, '', False)
+
+
+@pytest.fixture
+def remembered(engine):
+    """Two objects with six observations each, `b` half a step behind `a`."""
+    for index in range(6):
+        for name, at in (('a', 2 * index), ('b', 2 * index + 1)):
+            track = (engine.tracker.replace if index else engine.tracker.add)(
+                name, square(at), frame(at))
+            engine.memory.observe(engine.observe(frame(at), [track], 0))
+    return engine
+
+
+def asked(engine):
+    return engine.prepare('Which of them moves?', ['a', 'b'], Span(0, 99 * TENTH), max_frames=6)
+
+
+def test_of_a_prompt_that_is_too_long_the_oldest_frames_are_left_out_and_counted(
+        remembered, monkeypatch):
+    count, k = remembered.language.count, remembered.encoder.config.mask_num
+    longest = count(asked(remembered).prompt)
+    monkeypatch.setattr(type(remembered.language), 'longest_prompt', longest)
+    assert asked(remembered).left_out == 0
+    for over in (1, 2 * k, 5 * k):
+        monkeypatch.setattr(type(remembered.language), 'longest_prompt', longest - over)
+        question = asked(remembered)
+        gone, saved = question.left_out, longest - count(question.prompt)
+        assert over <= saved < over + saved / gone, 'as many as are needed and no more'
+        assert question.stamps_ns == [n * TENTH for n in range(gone, 12)]
+        assert question.prompt.text.count('<REGION>') == (12 - gone) * k == len(
+            question.prompt.tokens)
+        # What is left keeps its times.
+        assert 'Time 0.0:' not in question.prompt.text.split('<object2>')[0]
+    assert remembered.answer(question).left_out == gone
+
+
+def test_each_object_keeps_its_newest_frame_and_less_does_not_fit(remembered, monkeypatch):
+    least = remembered.language.count(remembered.prepare(
+        'Which of them moves?', ['a', 'b'], Span(0, 99 * TENTH), max_frames=1).prompt)
+    monkeypatch.setattr(type(remembered.language), 'longest_prompt', least)
+    question = asked(remembered)
+    assert question.left_out == 10 and question.stamps_ns == [10 * TENTH, 11 * TENTH]
+    monkeypatch.setattr(type(remembered.language), 'longest_prompt', least - 1)
+    with pytest.raises(PixelReferError) as refused:
+        asked(remembered)
+    assert refused.value.code == 'QUESTION_TOO_LONG'
+
+
+def test_where_nothing_may_be_left_out_a_prompt_that_is_too_long_is_refused(
+        remembered, monkeypatch):
+    remembered.settings = replace(remembered.settings, too_long=Refuse())
+    longest = remembered.language.count(asked(remembered).prompt)
+    monkeypatch.setattr(type(remembered.language), 'longest_prompt', longest - 1)
+    with pytest.raises(PixelReferError) as refused:
+        asked(remembered)
+    assert refused.value.code == 'QUESTION_TOO_LONG'
+
+
+def test_the_oldest_go_first_whatever_object_they_are_of():
+    stamps = [[1, 5, 6], [2, 3, 4, 9]]
+    assert [OldestFirst().leave_out(stamps, n) for n in (1, 3, 4, 99)] == [
+        [1, 0], [1, 2], [1, 3], [2, 3]]
 
 
 def test_an_answer_under_the_threshold_abstains():
@@ -255,6 +375,7 @@ def test_a_warm_up_runs_every_model_and_leaves_nothing_behind(engine):
     engine.warm_up()
     assert engine.tracker.encoded == 2 and engine.encoder.calls.calls == 1
     assert engine.tracker.ids == [] and engine.tracker.held() == cold.tracker.held()
+    assert len(engine.language.prefixes) == 0
     answers = []
     for one in (engine, cold):
         one.track('square', square(0), frame(0))

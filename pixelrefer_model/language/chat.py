@@ -7,6 +7,7 @@ Training and inference build their prompts here, so that they cannot differ.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,6 +22,8 @@ SPECIAL_TOKENS = (
     '<|vision_end|>', '<|vision_pad|>', '<|image_pad|>', '<|video_pad|>', '<tool_call>',
     '</tool_call>', '<|fim_prefix|>', '<|fim_middle|>', '<|fim_suffix|>', '<|fim_pad|>',
     '<|repo_name|>', '<|file_sep|>', IMAGE, '<|stream_start|>', '<|stream_end|>', REGION)
+#: Where object tokens stand in a question that names objects.
+Placing = Literal['where_named', 'in_front']
 _NAME = re.compile(r'<object(?::([^<>]*)|(\d+))>')
 #: Digits of a place that may be one; Python reads no number of thousands of them.
 _MOST_DIGITS = 6
@@ -52,12 +55,14 @@ class RenderedPrompt:
     question: str = ''
 
 
-def compose(question: str, evidence: Sequence[Evidence]) -> RenderedPrompt:
+def compose(question: str, evidence: Sequence[Evidence],
+            placing: Placing = 'where_named') -> RenderedPrompt:
     """Put the objects' tokens where the question names them and render the chat.
 
     `<object:ID>` or `<objectN>` (N from 1, place in `evidence`) names an object: its tokens stand
     at the first mention, later ones repeat the name `<objectN>`. A question that names none gets
-    all of them in front.
+    all of them in front; with placing 'in_front' every question does, so that questions about the
+    same objects begin alike and share what is kept of their prompts.
 
     Raises PixelReferError: EMPTY_QUESTION, SPECIAL_TOKEN, UNKNOWN_OBJECT_REFERENCE,
     UNMENTIONED_ID, NO_OBSERVATION.
@@ -65,9 +70,9 @@ def compose(question: str, evidence: Sequence[Evidence]) -> RenderedPrompt:
     named = mentions(question, [one.object_id for one in evidence])
     brackets = [bracket(one) for one in evidence]
     text = question.strip()
-    if not named:
+    if not named or placing == 'in_front':
         order = list(range(len(evidence)))
-        text = _introduction(brackets) + text
+        text = _introduction(brackets, bool(named)) + _with_names(text, named)
     else:
         order = list(dict.fromkeys(named))
         text = _fill(text, named, brackets)
@@ -155,11 +160,20 @@ def _place(match: re.Match, ids: Sequence[str]) -> int:
                           f'<object{len(ids)}> are allowed')
 
 
-def _introduction(brackets: Sequence[str]) -> str:
-    if len(brackets) == 1:
+def _introduction(brackets: Sequence[str], by_name: bool) -> str:
+    """The objects in front of a question. One alone has a name only where the question names it:
+    models were trained on it without."""
+    if len(brackets) == 1 and not by_name:
         return f'There is 1 object: {brackets[0]}. '
     named = ', '.join(f'<object{n}>{b}' for n, b in enumerate(brackets, start=1))
-    return f'There are {len(brackets)} objects: {named}. '
+    count = 'There is 1 object' if len(brackets) == 1 else f'There are {len(brackets)} objects'
+    return f'{count}: {named}. '
+
+
+def _with_names(text: str, named: Sequence[int]) -> str:
+    """Each mention becomes the name."""
+    coming = iter(named)
+    return _NAME.sub(lambda _: f'<object{next(coming) + 1}>', text)
 
 
 def _fill(text: str, named: Sequence[int], brackets: Sequence[str]) -> str:

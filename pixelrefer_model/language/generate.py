@@ -1,226 +1,213 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Prefill and decode: prompts with object tokens to text, token by token."""
+"""LanguageModel: prompts with object tokens to text, token by token."""
 
-import codecs
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
-from transformers import DynamicCache
 
+from pixelrefer_model.device import is_out_of_memory
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language import decoding
+from pixelrefer_model.language.cache import (
+    KeepPrefixes, KeyValueCache, PrefixCache, TokenizedPrompt, tokenized)
 from pixelrefer_model.language.chat import RenderedPrompt, check_text
+from pixelrefer_model.language.decoding import Decoding
+from pixelrefer_model.language.events import Generation, TokenEvent
+from pixelrefer_model.language.graphs import CudaGraphs, Eager, FixedStep, FixedSteps, Steps
+from pixelrefer_model.language.sampling import Greedy, Sampler, Sampling
+from pixelrefer_model.language.stream import TextStream
 from pixelrefer_model.language.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
-    from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferLite
+    from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferModel
 
-
-@dataclass(frozen=True)
-class TokenEvent:
-    """One token of one answer.
-
-    index: which prompt. token_id: None where the end came without a token (cancelled). text_delta:
-    what the token completes; never part of a character. probability: of the token, before any
-    repetition penalty, 0 to 1. finished: nothing follows for this prompt; reason says why.
-    """
-
-    index: int
-    token_id: int | None
-    text_delta: str
-    probability: float
-    finished: bool = False
-    reason: Literal['', 'stop', 'length', 'cancelled'] = ''
-
-
-def least_sure(probabilities: Sequence[float]) -> float:
-    """How sure an answer is: the least probability of its tokens, 0 where there are none.
-
-    Most tokens are given by the form of the answer, and their mean hides the one that decides.
-    """
-    return min(probabilities, default=0.0)
-
-
-@dataclass
-class Generation:
-    """All events of one prompt together."""
-
-    text: str = ''
-    token_ids: list[int] = field(default_factory=list)
-    probabilities: list[float] = field(default_factory=list)
-    reason: str = ''
-
-    @property
-    def confidence(self) -> float:
-        """Probability of the least sure token, 0 to 1; 0 where there is no token."""
-        return least_sure(self.probabilities)
-
-
-@dataclass
-class Decoding:
-    """A batch under way. Row b answers prompt `rows[b]`.
-
-    scores: [B, V] of the next token. mask: [B, N] of the tokens so far, None where none is
-    padding. lengths: int64 [B], position of the next token.
-    """
-
-    rows: list[int]
-    cache: DynamicCache
-    scores: Tensor
-    mask: Tensor | None
-    lengths: Tensor
-
-    def keep(self, kept: list[int]) -> None:
-        """Drop all rows but these (places in the batch)."""
-        index = torch.tensor(kept, device=self.scores.device)
-        self.rows = [self.rows[b] for b in kept]
-        self.cache.batch_select_indices(index)
-        self.scores, self.lengths = self.scores[index], self.lengths[index]
-        self.mask = None if self.mask is None else self.mask[index]
+Made = TypeVar('Made')
 
 
 class LanguageModel:
-    """Greedy answers of a PixelRefer-Lite model. Not thread-safe: one worker owns it."""
+    """Answers of a PixelRefer model. Not thread-safe: one worker owns it."""
 
-    def __init__(self, model: 'PixelReferLite', tokenizer: Tokenizer | None = None,
-                 generation: dict | None = None) -> None:
+    def __init__(self, model: 'PixelReferModel', tokenizer: Tokenizer | None = None,
+                 generation: dict | None = None, *, prefixes: KeepPrefixes = KeepPrefixes(0),
+                 steps: Steps = Eager()) -> None:
         """tokenizer, generation (of generation_config.json): the checkpoint's where not given.
+        prefixes: keys and values kept for later prompts; only for weights that do not change.
 
-        Raises PixelReferError CHECKPOINT, naming the model's folder, if there is no tokenizer or
-        it has more tokens than the model or another `<REGION>`.
+        Raises PixelReferError CHECKPOINT, naming the model's folder, if there is no tokenizer, it
+        has more tokens than the model or another `<REGION>`, or the model's attention reaches back
+        less far than its positions.
         """
         self.model = model
-        tokenizer = tokenizer or model.tokenizer
-        where = model.folder or 'a model of no folder'
-        if tokenizer is None:
-            raise PixelReferError('CHECKPOINT', f'{where}: there is no tokenizer.json, nor '
-                                                'vocab.json with merges.txt')
-        if len(tokenizer) > model.config.language.vocab_size:
-            raise PixelReferError(
-                'CHECKPOINT', f'{where}: the tokenizer has {len(tokenizer)} tokens, the model only '
-                f'{model.config.language.vocab_size}')
-        if tokenizer.region_id != model.config.region_token_index:
-            raise PixelReferError(
-                'CHECKPOINT', f'{where}: <REGION> is token {tokenizer.region_id} of the tokenizer '
-                f'and {model.config.region_token_index} of the model')
-        self.tokenizer = tokenizer
+        self.tokenizer = _checked(model, tokenizer or model.tokenizer)
         generation = model.generation if generation is None else generation
         ends = generation.get('eos_token_id')
         ends = ends if isinstance(ends, list) else [] if ends is None else [ends]
         #: Ids that end an answer.
-        self.ends = frozenset([*ends, tokenizer.end_id])
+        self.ends = frozenset([*ends, self.tokenizer.end_id])
         self.repetition_penalty = float(generation.get('repetition_penalty') or 1)
+        self.prefixes = PrefixCache(prefixes)
+        self._fixed = FixedSteps(model, steps) if isinstance(steps, CudaGraphs) else None
+        #: Steps that the device is given before the oldest is read, so that it never waits for the
+        #: host. A CPU works in the caller's own time, and what it did ahead would be in vain.
+        self.ahead = 0 if model.device.type == 'cpu' else 1
+        #: Tokens of prompts read so far, without those of kept prefixes.
+        self.prefilled = 0
 
     @property
     def longest_prompt(self) -> int:
         """Most tokens a prompt may have: one position is left for the answer."""
         return self.model.config.language.max_position_embeddings - 1
 
+    def count(self, prompt: RenderedPrompt) -> int:
+        """Tokens of a prompt, however many are allowed."""
+        return len(self.tokenizer.encode(prompt.text))
+
     def check(self, prompt: RenderedPrompt, max_new_tokens: int = 1) -> int:
         """Tokens of the prompt. Raises PixelReferError SPECIAL_TOKEN, QUESTION_TOO_LONG, or
         BAD_BUDGET."""
+        self._check_request(prompt, max_new_tokens)
+        return len(self._ids(prompt))
+
+    def tokenize(self, prompt: RenderedPrompt) -> TokenizedPrompt:
+        """Ids and object tokens. Raises PixelReferError QUESTION_TOO_LONG, or ValueError if there
+        are not as many object tokens as places."""
+        return tokenized(self._ids(prompt), self.model.places, prompt.tokens)
+
+    def generate(self, prompts: Sequence[RenderedPrompt], *, max_new_tokens: int = 64,
+                 sampling: Sampling = Greedy(), stop: Sequence[str] = (),
+                 cancel: Callable[[], bool] = lambda: False,
+                 late: Callable[[], bool] = lambda: False) -> Iterator[TokenEvent]:
+        """Answer several prompts as one batch, each as if it were alone.
+
+        stop: words that end an answer, which ends before them. `cancel` and `late` are asked
+        before the prefill and before every token; when one says yes each unfinished answer ends
+        with reason 'cancelled' or 'deadline'. Raises (at the first `next`) what `check` and
+        `tokenize` raise, before anything is computed, and PixelReferError OUT_OF_MEMORY: then
+        kept prefixes and captured steps are given up, and a smaller request may do.
+        """
+        for prompt in prompts:
+            self._check_request(prompt, max_new_tokens)
+        work = [self.tokenize(prompt) for prompt in prompts]
+        # The last token needs no position: nothing looks at it.
+        limits = [min(max_new_tokens, self.longest_prompt + 2 - len(p)) for p in work]
+        text = [TextStream(stop) for _ in work]
+        left, launched = list(range(len(work))), 0
+        batch: _Batch | None = None
+        reading: deque[_Reading] = deque()
+        while left:
+            reason = 'cancelled' if cancel() else 'deadline' if late() else ''
+            if reason:
+                yield from (TokenEvent(i, None, text[i].end(), 0.0, True, reason) for i in left)
+                return
+            most = max(limits[i] for i in left)
+            if launched < most:
+                batch = self._guarded(self._begin, work, max(limits), sampling) if batch is None \
+                    else self._guarded(self._go_on, batch)
+                reading.append(_Reading(batch))
+                launched += 1
+            if len(reading) <= self.ahead and launched < most:
+                continue
+            for event in self._read(reading.popleft(), left, limits, text):
+                left = [i for i in left if i != event.index or not event.finished]
+                yield event
+            if left and batch.step is None and len(left) < len(batch.state.rows):
+                batch.keep(left)
+
+    def _read(self, reading: '_Reading', left: Sequence[int], limits: Sequence[int],
+              text: Sequence[TextStream]) -> Iterator[TokenEvent]:
+        """The events of one step, for rows that go on."""
+        for i, token, probability in reading.tokens():
+            if i not in left:
+                continue
+            delta = text[i].feed(self.tokenizer.bytes_of(token))
+            stopped = token in self.ends or text[i].stopped
+            last = stopped or reading.number == limits[i]
+            yield TokenEvent(i, token, delta + (text[i].end() if last else ''), probability, last,
+                             '' if not last else 'stop' if stopped else 'length')
+
+    @torch.inference_mode()
+    def prefill(self, prompts: Sequence[RenderedPrompt], max_new_tokens: int = 1) -> Decoding:
+        """Read the prompts, with room for so many tokens; scores of the first new one."""
+        return self._prefill([self.tokenize(p) for p in prompts], max_new_tokens, None)
+
+    @torch.inference_mode()
+    def decode(self, state: Decoding, tokens: Tensor) -> Decoding:
+        """Append one token (int64 [B]) to every row; scores of the next one."""
+        return decoding.decode(self.model, state, tokens)
+
+    @torch.inference_mode()
+    def embed(self, prompt: RenderedPrompt) -> Tensor:
+        """Embeddings [N, D] of a prompt with its object tokens in place."""
+        made = self.tokenize(prompt)
+        return decoding.embed(self.model, [(made, 0)], len(made))[0]
+
+    def free(self) -> None:
+        """Give up everything that is only kept to be faster."""
+        self.prefixes.clear()
+        if self._fixed is not None:
+            self._fixed.clear()
+        if self.model.device.type == 'cuda':
+            torch.cuda.empty_cache()
+
+    def _prefill(self, work: Sequence[TokenizedPrompt], most: int, step: FixedStep | None
+                 ) -> Decoding:
+        cache = self._cache(work, most) if step is None else step.cache
+        state = decoding.prefill(self.model, work, cache,
+                                 self.prefixes if self.prefixes.policy.most_bytes else None)
+        self.prefilled += state.prefilled
+        return state
+
+    def _room(self, work: Sequence[TokenizedPrompt], most: int) -> int:
+        return min(max(map(len, work)) + most - 1, self.longest_prompt + 1)
+
+    def _cache(self, work: Sequence[TokenizedPrompt], most: int) -> KeyValueCache:
+        return KeyValueCache(self.model.model.config, len(work), self._room(work, most),
+                             device=self.model.device, dtype=self.model.dtype)
+
+    @torch.inference_mode()
+    def _begin(self, work: Sequence[TokenizedPrompt], most: int, sampling: Sampling) -> '_Batch':
+        """Prefill and the first token."""
+        step = None if self._fixed is None else self._fixed.of(len(work), self._room(work, most))
+        state = self._prefill(work, most, step)
+        if step is not None:
+            step.positions.copy_(state.positions)
+            state.positions = step.positions
+        sampler = Sampler(sampling, self.repetition_penalty, len(work), most,
+                          state.scores.shape[1], self.model.device)
+        return _Batch(state, sampler, step).choose()
+
+    @torch.inference_mode()
+    def _go_on(self, batch: '_Batch') -> '_Batch':
+        """Decode and the next token."""
+        if batch.step is None:
+            batch.state = self.decode(batch.state, batch.chosen)
+        else:
+            batch.state = batch.step.decode(batch.state, batch.chosen)
+        return batch.choose()
+
+    def _guarded(self, act: Callable[..., Made], *arguments: object) -> Made:
+        """Run a step on the device. Raises PixelReferError OUT_OF_MEMORY, everything freed."""
+        try:
+            return act(*arguments)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside of the clause: within it the error would hold on to the tensors of the step.
+        self.free()
+        raise PixelReferError(
+            'OUT_OF_MEMORY', f'{self.model.device} has no memory left for this; ask about fewer '
+            'objects or frames at once, or for a shorter answer')
+
+    def _check_request(self, prompt: RenderedPrompt, max_new_tokens: int) -> None:
         if max_new_tokens < 1:
             raise PixelReferError('BAD_BUDGET', f'{max_new_tokens} new tokens; at least 1 is '
                                                 'needed')
         if prompt.question:
             check_text(prompt.question, list(self.tokenizer.added.values()))
-        return len(self._ids(prompt))
-
-    def generate(self, prompts: Sequence[RenderedPrompt], *, max_new_tokens: int = 64,
-                 cancel: Callable[[], bool] = lambda: False) -> Iterator[TokenEvent]:
-        """Answer several prompts as one batch; greedy, each as if it were alone.
-
-        `cancel` is asked before the prefill and before every token; when it says yes each
-        unfinished answer ends with reason 'cancelled'. Raises (at the first `next`) what `check`
-        raises, before anything is computed.
-        """
-        for prompt in prompts:
-            self.check(prompt, max_new_tokens)
-        text = [codecs.getincrementaldecoder('utf-8')(errors='replace') for _ in prompts]
-        left = list(range(len(prompts)))
-        state = None
-        seen: list[set[int]] = [set() for _ in prompts]
-        for count in range(1, max_new_tokens + 1):
-            if not left:
-                return
-            if cancel():
-                yield from (TokenEvent(i, None, text[i].decode(b'', final=True), 0.0, True,
-                                       'cancelled') for i in left)
-                return
-            state = self.prefill(prompts) if state is None else self.decode(state, chosen)
-            chosen, likely = self.choose(state, [seen[i] for i in state.rows])
-            room = state.lengths <= self.longest_prompt
-            kept = []
-            for b, (i, token, probability) in enumerate(
-                    zip(state.rows, chosen, likely, strict=True)):
-                seen[i].add(token)
-                end = token in self.ends
-                last = end or count == max_new_tokens or not room[b]
-                yield TokenEvent(i, token, text[i].decode(self.tokenizer.bytes_of(token), last),
-                                 probability, last,
-                                 '' if not last else 'stop' if end else 'length')
-                kept += [] if last else [b]
-            chosen = [chosen[b] for b in kept]
-            left = [state.rows[b] for b in kept]
-            if left and len(kept) < len(state.rows):
-                state.keep(kept)
-
-    @torch.inference_mode()
-    def prefill(self, prompts: Sequence[RenderedPrompt]) -> Decoding:
-        """Read the prompts, shorter ones padded on the left; scores of the first new token."""
-        device = self.model.device
-        embeds = [self.embed(prompt) for prompt in prompts]
-        lengths = torch.tensor([len(e) for e in embeds], device=device)
-        longest = int(lengths.max())
-        batch = torch.stack([torch.nn.functional.pad(e, (0, 0, longest - len(e), 0))
-                             for e in embeds])
-        places = torch.arange(longest, device=device) - (longest - lengths)[:, None]
-        mask = None if bool((lengths == longest).all()) else (places >= 0).long()
-        cache = DynamicCache(config=self.model.model.config)
-        hidden = self.model.model(
-            inputs_embeds=batch, attention_mask=mask, position_ids=places.clamp(min=0),
-            past_key_values=cache, use_cache=True).last_hidden_state
-        return Decoding(list(range(len(prompts))), cache, self.model.logits(hidden[:, -1]), mask,
-                        lengths)
-
-    @torch.inference_mode()
-    def decode(self, state: Decoding, token_ids: Sequence[int]) -> Decoding:
-        """Append one token to every row; scores of the next one. `state` is changed."""
-        ids = torch.tensor(token_ids, device=self.model.device)[:, None]
-        if state.mask is not None:
-            state.mask = torch.cat([state.mask, torch.ones_like(ids)], dim=1)
-        hidden = self.model.model(
-            input_ids=ids, attention_mask=state.mask, position_ids=state.lengths[:, None],
-            past_key_values=state.cache, use_cache=True).last_hidden_state
-        state.scores = self.model.logits(hidden[:, -1])
-        state.lengths = state.lengths + 1
-        return state
-
-    @torch.inference_mode()
-    def choose(self, state: Decoding, seen: Sequence[set[int]]) -> tuple[list[int], list[float]]:
-        """The best token of each row and its probability.
-
-        The repetition penalty looks at `seen`, the tokens made so far, never at the prompt.
-        """
-        scores = state.scores.float()
-        likely = scores.softmax(dim=-1)
-        if self.repetition_penalty != 1:
-            scores = scores.clone()
-            for row, made in zip(scores, seen, strict=True):
-                index = torch.tensor(sorted(made), dtype=torch.long, device=scores.device)
-                old = row[index]
-                row[index] = torch.where(old < 0, old * self.repetition_penalty,
-                                         old / self.repetition_penalty)
-        best = scores.argmax(dim=-1)
-        return best.tolist(), likely.gather(1, best[:, None])[:, 0].tolist()
-
-    @torch.inference_mode()
-    def embed(self, prompt: RenderedPrompt) -> Tensor:
-        """Embeddings [N, D] of a prompt with its object tokens in place."""
-        ids = torch.tensor(self._ids(prompt), device=self.model.device)
-        return self.model.embed(ids, prompt.tokens.to(self.model.device))
 
     def _ids(self, prompt: RenderedPrompt) -> list[int]:
         ids = self.tokenizer.encode(prompt.text)
@@ -244,3 +231,73 @@ def collect(events: Iterable[TokenEvent], count: int) -> list[Generation]:
     for one in made:
         one.text = one.text.strip()
     return made
+
+
+@dataclass
+class _Batch:
+    """A batch with what chooses its tokens. step: None where each step is launched anew.
+    chosen, likely: the newest token of each row, on the device; number: which token that is."""
+
+    state: Decoding
+    sampler: Sampler
+    step: FixedStep | None
+    chosen: Tensor = field(init=False, repr=False)
+    likely: Tensor = field(init=False, repr=False)
+    number: int = 0
+
+    def choose(self) -> '_Batch':
+        self.chosen, self.likely = self.sampler.choose(self.state.scores)
+        self.number += 1
+        return self
+
+    def keep(self, left: Sequence[int]) -> None:
+        """Drop the rows of all prompts but these."""
+        kept = [b for b, i in enumerate(self.state.rows) if i in left]
+        index = torch.tensor(kept, device=self.chosen.device)
+        with torch.inference_mode():
+            self.state.keep(kept, index)
+            self.sampler.keep(index)
+            self.chosen = self.chosen[index]
+
+
+class _Reading:
+    """The tokens of one step on their way to the host: one copy, and no wait until it is read."""
+
+    def __init__(self, batch: _Batch) -> None:
+        self._rows, self.number = list(batch.state.rows), batch.number
+        # float32 holds every id below 2**24 exactly.
+        both = torch.stack([batch.chosen.float(), batch.likely])
+        self._both = both.to('cpu', non_blocking=True)
+        self._ready = None
+        if both.is_cuda:
+            self._ready = torch.cuda.Event()
+            self._ready.record()
+
+    def tokens(self) -> list[tuple[int, int, float]]:
+        """(prompt, token, probability) of each row, once they are there."""
+        if self._ready is not None:
+            self._ready.synchronize()
+        ids, likely = self._both.tolist()
+        return list(zip(self._rows, map(int, ids), likely, strict=True))
+
+
+def _checked(model: 'PixelReferModel', tokenizer: Tokenizer | None) -> Tokenizer:
+    """The tokenizer, if it is the model's. Raises PixelReferError CHECKPOINT."""
+    where, language = model.folder or 'a model of no folder', model.config.language
+    if tokenizer is None:
+        raise PixelReferError('CHECKPOINT', f'{where}: there is no tokenizer.json, nor '
+                                            'vocab.json with merges.txt')
+    if len(tokenizer) > language.vocab_size:
+        raise PixelReferError(
+            'CHECKPOINT', f'{where}: the tokenizer has {len(tokenizer)} tokens, the model only '
+            f'{language.vocab_size}')
+    if tokenizer.region_id != model.config.region_token_index:
+        raise PixelReferError(
+            'CHECKPOINT', f'{where}: <REGION> is token {tokenizer.region_id} of the tokenizer '
+            f'and {model.config.region_token_index} of the model')
+    kinds = getattr(model.model.config, 'layer_types', None) or []
+    if 'sliding_attention' in kinds:
+        raise PixelReferError(
+            'CHECKPOINT', f'{where}: use_sliding_window is set; only attention over the whole '
+            'prompt is supported, as all released models have it')
+    return tokenizer

@@ -26,6 +26,15 @@ class Selection:
     left_out: int
     origin_ns: int
 
+    @property
+    def seconds(self) -> list[float]:
+        """Time of each observation since the origin."""
+        return [(o.stamp_ns - self.origin_ns) / 1e9 for o in self.observations]
+
+    def without(self, oldest: int) -> 'Selection':
+        """The same with so many of the oldest left out."""
+        return Selection(self.observations[oldest:], self.left_out + oldest, self.origin_ns)
+
 
 class ObjectMemory:
     """Observations by object. Bounded by `keep` for each object, and by the number of objects

@@ -44,6 +44,22 @@ def test_a_question_that_names_nothing_gets_its_objects_in_front():
         f'There are 2 objects: <object1>{SEEN}, <object2>{SEEN}. Which moved?')
 
 
+def test_with_placing_in_front_questions_about_the_same_objects_begin_alike():
+    def placed(question, *evidence):
+        return compose(question, evidence, 'in_front')
+    a, b = observed('a', seed=1), observed('b', seed=2)
+    start = f'There are 2 objects: <object1>{SEEN}, <object2>{SEEN}. '
+    for question, rest in (('Is <object:b> on <object:a>?', 'Is <object2> on <object1>?'),
+                           ('Is <object2> <object:a>?', 'Is <object2> <object1>?'),
+                           ('Which moved?', 'Which moved?')):
+        prompt = placed(question, a, b)
+        assert prompt.text == chat_text(start + rest)
+        assert torch.equal(prompt.tokens, torch.cat([a.tokens, b.tokens]).view(-1, D))
+    assert placed('Is <object1> red?', a).text == chat_text(
+        f'There is 1 object: <object1>{SEEN}. Is <object1> red?')
+    assert placed('What is it?', a).text == compose('What is it?', [a]).text
+
+
 def test_moments_with_times_are_written_with_one_decimal_and_no_unit():
     seen = observed(moments=3, seconds=[0, 0.46667, 12.34])
     places = '<REGION>' * K

@@ -8,8 +8,9 @@ import torch
 
 from language_support import CHECKPOINT, observed
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.language import LanguageModel, collect, compose
+from pixelrefer_model.language import LanguageModel, collect, compose, decoding
 from pixelrefer_model.language.chat import RenderedPrompt
+from pixelrefer_model.language.sampling import Greedy, Sampler
 from pixelrefer_model.pixelrefer import PixelReferLite
 
 
@@ -32,26 +33,26 @@ def prompts():
 
 
 @pytest.fixture
-def script(language, monkeypatch):
+def script(monkeypatch):
     """Let the model say given ids: every row the same."""
     def say(ids):
         coming = iter(ids)
 
-        def choose(state, seen):
-            token = next(coming)
-            return [token] * len(state.rows), [0.5] * len(state.rows)
-        monkeypatch.setattr(language, 'choose', choose)
+        def choose(self, scores):
+            return torch.full((len(scores),), next(coming)), torch.full((len(scores),), 0.5)
+        monkeypatch.setattr(Sampler, 'choose', choose)
     return say
 
 
-def counted(language, monkeypatch):
-    """Count the forward passes."""
-    calls = []
+@pytest.fixture
+def calls(monkeypatch):
+    """The forward passes, by name."""
+    made = []
     for name in ('prefill', 'decode'):
-        method = getattr(language, name)
+        function = getattr(decoding, name)
         monkeypatch.setattr(
-            language, name, lambda *a, n=name, m=method: (calls.append(n), m(*a))[1])
-    return calls
+            decoding, name, lambda *a, n=name, f=function: (made.append(n), f(*a))[1])
+    return made
 
 
 def test_a_batch_answers_as_each_prompt_alone(model, prompts):
@@ -89,14 +90,12 @@ def test_the_end_token_is_an_event_without_text(language, prompts, script):
     assert answer[1].text_delta == ''
 
 
-def test_one_prefill_then_one_decode_per_token(language, prompts, monkeypatch):
-    calls = counted(language, monkeypatch)
+def test_one_prefill_then_one_decode_per_token(language, prompts, calls):
     list(language.generate(prompts, max_new_tokens=6))
     assert calls == ['prefill'] + ['decode'] * 5
 
 
-def test_after_a_cancel_no_token_is_computed(language, prompts, monkeypatch):
-    calls = counted(language, monkeypatch)
+def test_after_a_cancel_no_token_is_computed(language, prompts, calls):
     asked = itertools.count()
     events = list(language.generate(prompts[:2], max_new_tokens=50,
                                     cancel=lambda: next(asked) >= 3))
@@ -105,10 +104,37 @@ def test_after_a_cancel_no_token_is_computed(language, prompts, monkeypatch):
     assert len(events) == 3 * 2 + 2
 
 
-def test_a_cancel_before_the_start_computes_nothing(language, prompts, monkeypatch):
-    calls = counted(language, monkeypatch)
+def test_a_cancel_before_the_start_computes_nothing(language, prompts, calls):
     events = list(language.generate(prompts, cancel=lambda: True))
     assert calls == [] and [e.reason for e in events] == ['cancelled'] * 3
+
+
+def test_a_deadline_ends_the_answers_with_what_they_have(language, prompts, calls):
+    asked = itertools.count()
+    events = list(language.generate(prompts[:2], max_new_tokens=50,
+                                    late=lambda: next(asked) >= 2))
+    assert calls == ['prefill', 'decode'] and len(events) == 2 * 2 + 2
+    assert [(e.token_id, e.reason) for e in events[-2:]] == [(None, 'deadline')] * 2
+
+
+def test_a_stop_word_ends_an_answer_before_it_and_none_of_it_is_shown(language, prompts, script):
+    script(language.tokenizer.encode('it is red. And') + [60] * 9)
+    events = list(language.generate(prompts[:1], max_new_tokens=99, stop=['red. A']))
+    assert ''.join(e.text_delta for e in events) == 'it is '
+    assert events[-1].finished and events[-1].reason == 'stop'
+    assert len(events) < 14
+
+
+def test_text_held_for_a_stop_word_is_shown_when_the_answer_ends_otherwise(
+        language, prompts, script):
+    ids = language.tokenizer.encode('it is red')
+    for how, count in (({'max_new_tokens': len(ids)}, 0),
+                       ({'cancel': lambda: next(asked) >= len(ids)}, 1)):
+        asked = itertools.count()
+        script(ids + [60] * 9)
+        events = list(language.generate(prompts[:1], stop=['red.'], **how))
+        assert ''.join(e.text_delta for e in events) == 'it is red'
+        assert len(events) == len(ids) + count
 
 
 def test_a_delta_never_ends_inside_a_character(language, prompts, script):
@@ -162,14 +188,12 @@ def test_the_penalty_looks_at_the_answer_and_not_at_the_prompt(model, prompts):
     assert ids[0] == first.token_id and len(set(ids)) == len(ids)
 
 
-def test_the_penalty_divides_what_is_over_zero_and_multiplies_what_is_under(
-        model, language, prompts):
-    state = language.prefill(prompts[:1])
-    penalised = LanguageModel(model, generation={'repetition_penalty': 2.0})
-    for scores, seen, best in (([3.0, 2.0, 1.0], {0}, 1), ([-1.0, -1.5, -3.0], {0}, 1),
-                               ([3.0, 1.0, 1.0], {0}, 0), ([-1.0, -2.5, -3.0], {0}, 0)):
-        state.scores = torch.tensor([scores])
-        assert penalised.choose(state, [seen])[0] == [best]
+def test_the_penalty_divides_what_is_over_zero_and_multiplies_what_is_under():
+    for scores, best in (([3.0, 2.0, 1.0], 1), ([-1.0, -1.5, -3.0], 1),
+                         ([3.0, 1.0, 1.0], 0), ([-1.0, -2.5, -3.0], 0)):
+        sampler = Sampler(Greedy(), 2.0, 1, 2, 3, torch.device('cpu'))
+        scores = torch.tensor([scores])
+        assert [sampler.choose(scores)[0].tolist() for _ in range(2)] == [[0], [best]]
 
 
 def test_prefill_scores_only_the_last_position(language, prompts):
@@ -181,8 +205,7 @@ def test_eos_may_be_one_id_a_list_or_nothing_and_the_chat_end_always_ends(model)
         assert LanguageModel(model, generation={'eos_token_id': given}).ends == ends
 
 
-def test_a_prompt_longer_than_the_model_reaches_is_refused(language, prompts, monkeypatch):
-    calls = counted(language, monkeypatch)
+def test_a_prompt_longer_than_the_model_reaches_is_refused(language, prompts, calls):
     long = compose('word ' * 4096, [observed()])
     with pytest.raises(PixelReferError) as error:
         list(language.generate([prompts[0], long]))

@@ -20,6 +20,8 @@ SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*
 OWN = {'benchmarks', 'pixelrefer', 'pixelrefer_model', 'pixelrefer_ros', 'tests', 'training'}
 #: Packages that pip knows by another name than the import's.
 PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml'}
+#: What a user may do without; imported where it is asked for.
+OPTIONAL = {'torchao'}
 ROS_NAMES = re.compile(r'rclpy|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 
@@ -84,7 +86,10 @@ def test_pyproject_names_every_library_that_is_imported():
         'pixelrefer_model', 'pixelrefer_ros') if not ROS_NAMES.fullmatch(name)}
     text = (ROOT / 'pyproject.toml').read_text()
     dependencies = text.partition('\ndependencies = [')[2].partition('\n]')[0]
-    assert names and names <= set(re.findall(r'"([\w.-]+)', dependencies))
+    needed = set(re.findall(r'"([\w.-]+)', dependencies))
+    assert names and names - OPTIONAL <= needed
+    extras = text.partition('\n[project.optional-dependencies]')[2].partition('\n[')[0]
+    assert not OPTIONAL & needed and set(re.findall(r'"([\w.-]+)', extras)) >= OPTIONAL
 
 
 def test_nothing_that_was_built_is_in_the_repository():
