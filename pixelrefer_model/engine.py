@@ -24,10 +24,8 @@ from pixelrefer_model.memory import (
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
 from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
+from pixelrefer_model.weights import TINY, checkpoint_folder  # noqa: F401 (TINY is asked for here)
 
-CHECKPOINTS = Path(__file__).parent / 'checkpoints'
-#: The packaged checkpoints: real architectures, small sizes.
-TINY = {'tracker': CHECKPOINTS / 'sam2-tiny', 'refer': CHECKPOINTS / 'pixelrefer-lite-tiny'}
 #: What `describe` may be asked for; each is a published task prompt.
 DETAILS = ('category', 'phrase', 'sentence', 'detailed')
 CANNOT_TELL = 'I cannot tell.'
@@ -68,7 +66,8 @@ class PerceptionEngine:
     def from_checkpoints(cls, tracker: str | Path = 'tiny', refer: str | Path = 'tiny', *,
                          device: str = 'cpu', dtype: torch.dtype = torch.float32,
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
-        """Load both models. `tiny` names a packaged checkpoint, anything else a folder.
+        """Load both models. `tiny` names a packaged checkpoint, anything else a folder or the
+        name of one that was downloaded (`pixelrefer download`); nothing is downloaded here.
 
         Raises PixelReferError CHECKPOINT with the file and the reason.
         """
@@ -234,16 +233,3 @@ class PerceptionEngine:
         """Whether next to nothing of one of the objects was seen wherever the answer looks."""
         return any(max(o.area for o in kept) < self.settings.abstain_under_px
                    for kept in question.observations)
-
-
-def checkpoint_folder(name: str | Path, kind: str) -> Path:
-    """The folder of a checkpoint: `tiny` is packaged, anything else is a path.
-
-    Raises PixelReferError CHECKPOINT when there is no such folder.
-    """
-    folder = TINY[kind] if str(name) == 'tiny' else Path(name).expanduser()
-    if not folder.is_dir():
-        raise PixelReferError(
-            'CHECKPOINT', f'{kind} checkpoint {str(name)!r}: {folder} is no folder; `tiny` or a '
-            'folder with config.json and the weights is allowed')
-    return folder
