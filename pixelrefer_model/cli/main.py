@@ -4,10 +4,10 @@
 import argparse
 import sys
 
-from pixelrefer_model.cli import download
+from pixelrefer_model.cli import ask, describe, doctor, download
 from pixelrefer_model.errors import PixelReferError
 
-VERBS = (download,)
+VERBS = (describe, ask, download, doctor)
 #: What went wrong with the machine or its checkpoints; all else is the request's own fault.
 _MACHINE = ('CHECKPOINT', 'INTERNAL', 'OUT_OF_MEMORY')
 

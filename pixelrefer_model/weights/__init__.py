@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where checkpoints live: packaged, in a folder of the user's, or downloaded; none needs PyTorch."""
+"""Where checkpoints live: packaged, in a folder, or downloaded. Nothing here needs PyTorch."""
 
 from pixelrefer_model.weights.hub import download
 from pixelrefer_model.weights.names import RELEASED, full_name

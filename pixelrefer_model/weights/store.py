@@ -105,6 +105,12 @@ def folder_of(name: str) -> Path:
     return store().joinpath(*full_name(name).split('/'))
 
 
+def held_names() -> list[str]:
+    """Every checkpoint of which something is in the store, whole or not."""
+    folders = sorted(folder for folder in store().glob('*/*') if folder.is_dir())
+    return [name for name in ('/'.join(folder.parts[-2:]) for folder in folders) if is_id(name)]
+
+
 def look(name: str) -> Found:
     """What of a checkpoint is in the store. Sizes are compared; `differing` reads the files."""
     name, folder = full_name(name), folder_of(name)

@@ -7,17 +7,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from hub_server import WATCHDOG_S, Hub
-
-ROOT = Path(__file__).parents[2]
-NAME = 'facebook/sam2.1-hiera-tiny'
-
-
-def noise(count: int) -> bytes:
-    """Bytes that no transfer can shorten."""
-    return np.random.default_rng(count).bytes(count)
+from weights_support import NAME, ROOT, WATCHDOG_S, Hub, noise
 
 
 @pytest.fixture

@@ -18,8 +18,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import NAME, noise
-from hub_server import WATCHDOG_S
+from weights_support import NAME, WATCHDOG_S, noise
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.weights import Manifest, State, checkpoint_folder, look

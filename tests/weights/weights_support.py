@@ -6,10 +6,20 @@ import json
 import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
+import numpy as np
+
+ROOT = Path(__file__).parents[2]
+NAME = 'facebook/sam2.1-hiera-tiny'
 #: Nothing waits longer, and no server outlives its test.
 WATCHDOG_S = 60
 LARGE = 1 << 16
+
+
+def noise(count: int) -> bytes:
+    """Bytes that no transfer can shorten."""
+    return np.random.default_rng(count).bytes(count)
 
 
 def commit(content: dict[str, bytes]) -> str:
@@ -20,10 +30,10 @@ def commit(content: dict[str, bytes]) -> str:
 class Hub:
     """Serves one repository. A context manager.
 
-    content: file name -> bytes of the branch `main`; older commits stay to be had. Faults, each
-    None or off at first: after `stall_after` bytes of a file no more are sent until `released` is
-    set, or the connection breaks, for the next `breaks` files; `spoil` names a file that is sent with one bit changed; `ranges` and `gets` record what was
-    asked for.
+    content: file name -> bytes of the branch `main`; older commits stay to be had. Faults, none at
+    first: after `stall_after` bytes of a file no more are sent until `released` is set, or the
+    connection breaks, for the next `breaks` files; `spoil` names a file that is sent with one bit
+    changed. `ranges` and `gets` record what was asked for.
     """
 
     def __init__(self, name: str, content: dict[str, bytes]) -> None:
