@@ -131,8 +131,9 @@ def main() -> None:
         packages=packages,
         package_data={root: files_beside_modules(root) for root in roots},
         include_package_data=False,
-        entry_points={'console_scripts': ['pixelrefer_node=pixelrefer_ros.node:main']}
-        if with_ros else {},
+        entry_points={'console_scripts': [
+            'pixelrefer=pixelrefer_model.cli:main',
+            *(['pixelrefer_node=pixelrefer_ros.node:main'] if with_ros else [])]},
         **({'distclass': RosDistribution, 'cmdclass': {'build_ext': BuildInterfaces}}
            if with_ros else {}),
     )

@@ -1,10 +1,87 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What may happen on a device: it has no memory left."""
+"""Devices: which there are, what they can do, the choice of one, and running out of memory."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+
+from pixelrefer_model.errors import PixelReferError
+
+DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
+AUTO = 'auto'
+
+
+@dataclass(frozen=True)
+class Device:
+    """name: as PyTorch calls it. model: what it is. bytes: of its memory, 0 if unknown. bf16:
+    whether it has instructions for bfloat16; without them it is slow, not impossible; None:
+    unknown."""
+
+    name: str
+    model: str
+    bytes: int
+    bf16: bool | None
+
+
+def devices() -> list[Device]:
+    """Every device that PyTorch can use here, the CPU last."""
+    found = []
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        properties = torch.cuda.get_device_properties(index)
+        found.append(Device(f'cuda:{index}', properties.name, properties.total_memory,
+                            properties.major >= 8))
+    if torch.backends.mps.is_available():
+        found.append(Device('mps', 'Apple GPU', 0, None))
+    return [*found, _cpu()]
+
+
+def choose_device(name: str = AUTO) -> str:
+    """The device of a name; `auto` is the first CUDA GPU, or else the CPU.
+
+    Raises PixelReferError UNSUPPORTED where PyTorch cannot use it here.
+    """
+    here = [one.name for one in devices()]
+    if name == AUTO:
+        return next((one for one in here if one.startswith('cuda')), 'cpu')
+    if name not in here and not (name == 'cuda' and 'cuda:0' in here):
+        raise PixelReferError('UNSUPPORTED', f'PyTorch cannot use the device {name!r} here; '
+                                             f'{", ".join(here)} or {AUTO} are allowed')
+    return name
+
+
+def choose_dtype(name: str, device: str) -> torch.dtype:
+    """The dtype of a name; `auto` is bfloat16 on a CUDA GPU that has it, or else float32.
+
+    Raises PixelReferError UNSUPPORTED for an unknown one.
+    """
+    if name == AUTO:
+        index = int(device.partition(':')[2] or 0) if device.startswith('cuda') else None
+        fast = index is not None and torch.cuda.get_device_capability(index)[0] >= 8
+        return torch.bfloat16 if fast else torch.float32
+    if name not in DTYPES:
+        raise PixelReferError('UNSUPPORTED', f'there is no dtype {name!r}; {", ".join(DTYPES)} or '
+                                             f'{AUTO} are allowed')
+    return DTYPES[name]
 
 
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch says so; on the CPU it is a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
+
+
+def _cpu() -> Device:
+    model, flags, memory = 'CPU', None, 0
+    try:
+        lines = Path('/proc/cpuinfo').read_text(encoding='utf-8').splitlines()
+        told = {key.strip(): value.strip() for key, _, value in
+                (line.partition(':') for line in lines)}
+        model = told.get('model name', model)
+        flags = told.get('flags')
+        memory = os.sysconf('SC_PHYS_PAGES') * os.sysconf('SC_PAGE_SIZE')
+    except (OSError, ValueError, AttributeError):
+        pass  # not Linux: it goes without
+    bf16 = None if flags is None else bool({'avx512_bf16', 'amx_bf16'} & set(flags.split()))
+    return Device('cpu', model, memory, bf16)

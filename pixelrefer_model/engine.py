@@ -33,10 +33,8 @@ from pixelrefer_model.pixelrefer import (
     EncodePolicy, PixelReferModel, RegionEncoder, encoder_for)
 from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
+from pixelrefer_model.weights import TINY, checkpoint_folder  # noqa: F401 (TINY is asked for here)
 
-CHECKPOINTS = Path(__file__).parent / 'checkpoints'
-#: The packaged checkpoints: real architectures, small sizes.
-TINY = {'tracker': CHECKPOINTS / 'sam2-tiny', 'refer': CHECKPOINTS / 'pixelrefer-lite-tiny'}
 #: What `describe` may be asked for; each is a published task prompt.
 DETAILS = ('category', 'phrase', 'sentence', 'detailed')
 CANNOT_TELL = 'I cannot tell.'
@@ -93,8 +91,9 @@ class PerceptionEngine:
                          device: str = 'cpu', dtype: torch.dtype = torch.float32,
                          quantization: Quantization = 'none',
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
-        """Load both models. `tiny` names a packaged checkpoint, anything else a folder; of a
-        PixelRefer-Lite, or of a PixelRefer, whose questions cost the tokens of the whole image too
+        """Load both models. `tiny` names a packaged checkpoint, anything else a folder or the
+        name of one that was downloaded (`pixelrefer download`); nothing is downloaded here. refer:
+        a PixelRefer-Lite, or a PixelRefer, whose questions cost the tokens of the whole image too
         and rest on one moment of each object. quantization: of the language model's weights, see
         `quantize`.
 
@@ -305,16 +304,3 @@ def images_of(observations: list[Observation]) -> list[torch.Tensor]:
     """Tokens of the whole images that observations hold, oldest first, each image once."""
     ordered = sorted(observations, key=lambda o: o.stamp_ns)
     return list({id(o.image): o.image for o in ordered if o.image is not None}.values())
-
-
-def checkpoint_folder(name: str | Path, kind: str) -> Path:
-    """The folder of a checkpoint: `tiny` is packaged, anything else is a path.
-
-    Raises PixelReferError CHECKPOINT when there is no such folder.
-    """
-    folder = TINY[kind] if str(name) == 'tiny' else Path(name).expanduser()
-    if not folder.is_dir():
-        raise PixelReferError(
-            'CHECKPOINT', f'{kind} checkpoint {str(name)!r}: {folder} is no folder; `tiny` or a '
-            'folder with config.json and the weights is allowed')
-    return folder

@@ -44,8 +44,10 @@ RULES: dict[str, Rule] = {
     'camera': Rule('camera', 'Name of the camera in messages.'),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
-    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged) or a folder.'),
-    'refer_model': Rule('tiny', 'PixelRefer-Lite checkpoint: `tiny` (packaged) or a folder.'),
+    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, or a name that '
+                          'was downloaded.'),
+    'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
+                        'that was downloaded.'),
     'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '

@@ -15,8 +15,6 @@ import sys
 import threading
 import time
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -27,8 +25,9 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
-#: Assumed where a file does not say how fast it is.
-USUAL_FPS = 30.0
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.video import VideoFile
+
 JPEG_QUALITY = 90
 MOST_SKIPPED = 3
 #: Larger samples do not fit Fast DDS's default shared-memory segment and are lost in pieces.
@@ -37,62 +36,6 @@ LARGEST_SAMPLE = 500_000
 CAMERA_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE,
     durability=DurabilityPolicy.VOLATILE)
-
-
-class VideoError(Exception):
-    """A file that cannot be played; the message names it and says why."""
-
-
-@dataclass(frozen=True)
-class VideoFrame:
-    """bgr: uint8 [H, W, 3]. at_s: seconds from the start of the file."""
-
-    bgr: np.ndarray
-    at_s: float
-
-
-class VideoFile:
-    """Decodes a file frame by frame. A context manager; raises VideoError when there is no such
-    file or none of its frames can be decoded. size: (width, height) to scale to."""
-
-    def __init__(self, path: Path, size: tuple[int, int] | None = None) -> None:
-        if not path.is_file():
-            raise VideoError(f'{path}: no such file')
-        self.path = path
-        self._capture = cv2.VideoCapture(str(path))
-        found, first = self._capture.read()
-        if not found:
-            self._capture.release()
-            raise VideoError(
-                f'{path}: no frame can be decoded; it is no video, or in a codec that this '
-                'OpenCV does not have (convert it to H.264 or MJPEG)')
-        fps = self._capture.get(cv2.CAP_PROP_FPS)
-        self.fps = fps if np.isfinite(fps) and 0 < fps <= 1000 else USUAL_FPS
-        self.size = size or (first.shape[1], first.shape[0])
-        self._first: np.ndarray | None = first
-
-    def __enter__(self) -> 'VideoFile':
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._capture.release()
-
-    def frames(self) -> Iterator[VideoFrame]:
-        """Every frame once, from the beginning each time this is called."""
-        if self._first is None:
-            # Reopening works for every container; seeking back does not.
-            self._capture.open(str(self.path))
-        bgr, self._first = self._first, None
-        number = 0
-        while True:
-            if bgr is None:
-                found, bgr = self._capture.read()
-                if not found:
-                    return
-            if (bgr.shape[1], bgr.shape[0]) != self.size:
-                bgr = cv2.resize(bgr, self.size, interpolation=cv2.INTER_AREA)
-            yield VideoFrame(bgr, number / self.fps)
-            bgr, number = None, number + 1
 
 
 class Camera:
@@ -178,8 +121,8 @@ def main(argv: list[str] | None = None) -> int:
         signal.signal(number, lambda *_: stopped.set())
     try:
         video = VideoFile(args.file, args.size)
-    except VideoError as error:
-        print(f'video: {error}', file=sys.stderr)
+    except PixelReferError as error:
+        print(f'video: {error.message}', file=sys.stderr)
         return 2
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('video')

@@ -8,12 +8,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 from demo_support import WATCHDOG_S
-
-from pixelrefer_ros.demo.lockstep import bag_pictures
 
 pytest.importorskip('rclpy', reason='no ROS 2 here')
 pytest.importorskip('pixelrefer', reason='the interfaces are not built here')
@@ -45,17 +41,3 @@ def test_the_program_in_the_readme_gets_its_answers(
         timeout=10 * WATCHDOG_S, env={**os.environ, 'ROS_DOMAIN_ID': str(domain)})
     assert asking.returncode == 0, asking.stderr
     assert len(asking.stdout.splitlines()) == 3 and '' not in asking.stdout.splitlines()
-
-
-def rgb(jpeg: bytes) -> np.ndarray:
-    return cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)[:, :, ::-1].copy()
-
-
-def test_the_python_example_in_the_readme_runs(capsys: pytest.CaptureFixture):
-    example = README.split('## Without ROS')[1].split('```python\n')[1].split('```')[0]
-    pictures = bag_pictures(ROOT / 'pixelrefer_ros' / 'demo' / 'bag', '/camera/image_raw/compressed')
-    (stamp_ns, jpeg), (next_stamp_ns, following) = next(pictures), next(pictures)
-    exec(example, {
-        'image': rgb(jpeg), 'next_image': rgb(following),
-        'stamp_ns': stamp_ns, 'next_stamp_ns': next_stamp_ns})
-    assert len(capsys.readouterr().out.split()) >= 3

@@ -30,7 +30,7 @@ def video(tmp_path: Path) -> Path:
 
 
 def test_every_frame_is_decoded_each_time_round(video):
-    from pixelrefer_ros.video import VideoFile
+    from pixelrefer_model.video import VideoFile
     with VideoFile(video, (32, 24)) as film:
         for _ in range(2):
             frames = list(film.frames())

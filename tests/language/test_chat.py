@@ -8,7 +8,7 @@ from language_support import CHECKPOINT, D, K, observed
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language import TASKS, Evidence, Tokenizer, compose, task_prompt
 from pixelrefer_model.language.chat import SPECIAL_TOKENS, chat_text, fill_regions, place_holders
-from pixelrefer_model.language.tasks import choice_prompt
+from pixelrefer_model.language.tasks import DESCRIPTIONS, FULL, choice_prompt, question_prompt
 
 SEEN = '[' + '<REGION>' * K + ']'
 
@@ -136,9 +136,30 @@ def test_published_placeholders_are_filled_left_to_right():
     assert chat_text(' a ') == '<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n'
 
 
-@pytest.mark.parametrize('name', TASKS)
+@pytest.mark.parametrize('name', DESCRIPTIONS)
 def test_a_named_task_is_its_published_prompt_about_the_object(name):
-    assert text_of(task_prompt(name), observed()) == TASKS[name].replace('<region>', SEEN)
+    assert text_of(task_prompt(name), observed()) == DESCRIPTIONS[name].replace('<region>', SEEN)
+    full = FULL.get(name, DESCRIPTIONS[name])
+    assert text_of(task_prompt(name, full=True), observed()) == full.replace('<region>', SEEN)
+    assert set(FULL) <= set(TASKS) <= set(DESCRIPTIONS)
+
+
+def test_a_question_about_regions_lists_them_by_their_published_names():
+    asked = question_prompt('regions', 'Which is taller? <region0> or <region1>?', objects=2)
+    assert text_of(asked, observed('a'), observed('b')) == (
+        f'There are 2 region in the image: <region0>{SEEN}, <region1>{SEEN}. '
+        'Which is taller? <region0> or <region1>?')
+    assert text_of(question_prompt('regions', 'Why?'), observed()) == (
+        f'There is 1 region in the image: <region0> {SEEN}. Why?')
+    assert text_of(question_prompt('reason', 'Why?'), observed()) == (
+        f'There is 1 region in the image: {SEEN} Why?')
+
+
+@pytest.mark.parametrize('name, options', [('poem', ()), ('choice', ()), ('plain', ['(A) on'])])
+def test_a_way_to_ask_that_there_is_not_is_refused(name, options):
+    with pytest.raises(PixelReferError) as error:
+        question_prompt(name, 'Where?', options=options)
+    assert error.value.code == 'BAD_DETAIL'
 
 
 def test_an_unknown_task_is_refused_with_those_there_are():

@@ -110,7 +110,8 @@ def test_versions_that_run_installs_are_allowed_ones():
     assert pinned and set(pinned) <= names
 
 
-@pytest.mark.parametrize('script', ['run', '.ci/run', 'scripts/pixelrefer_node'])
+@pytest.mark.parametrize('script', [
+    'run', '.ci/run', 'scripts/pixelrefer', 'scripts/pixelrefer_node'])
 def test_scripts_can_be_started(script):
     assert os.access(ROOT / script, os.X_OK)
 

@@ -9,7 +9,6 @@ import torch
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite
-from training.refer.products import multiplies_bfloat16
 from training.refer.records import Record, make_record
 from training.refer.sizes import tiny_config
 from training.refer.start import weights_of
@@ -71,13 +70,6 @@ def test_a_run_is_as_long_as_its_own_clock_says(pool):
     made.train_step(pool)
     made.train_step(pool)
     assert made.progress == pytest.approx(9.0 / 60)
-
-
-def test_products_are_in_bfloat16_only_where_the_cpu_multiplies_it(tmp_path):
-    for flags, there in (('fma avx2', False), ('avx2 avx512_bf16', True), ('', False)):
-        (tmp_path / 'cpuinfo').write_text(f'flags : {flags}\n')
-        assert multiplies_bfloat16(tmp_path / 'cpuinfo') == there
-    assert not multiplies_bfloat16(tmp_path / 'nowhere')
 
 
 def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path):

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run of `describe` or `ask`: files to answers. What can be wrong is said before anything
+slow is done."""
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+
+from pixelrefer_model.answer import Answer
+from pixelrefer_model.cli.reporting import as_json, as_text, check_writable, picture, write
+from pixelrefer_model.cli.selection import check_selections, read_selections
+from pixelrefer_model.cli.watching import MOST_KEPT, Source, watch
+from pixelrefer_model.device import choose_device, choose_dtype
+from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionEngine
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language import mentions
+from pixelrefer_model.memory import EveryInterval, KeepLast
+from pixelrefer_model.weights import checkpoint_folder
+
+#: Observations of one object in one question.
+MOST_FRAMES = 64
+#: `model_type` of a PixelRefer, which was asked some things otherwise than a PixelRefer-Lite.
+FULL = 'pixelrefer_qwen2'
+
+#: Ids of the objects, and whether the model is a PixelRefer -> questions, each with its objects.
+Questions = Callable[[list[str], bool], list[tuple[str, list[str]]]]
+
+
+def run(given: argparse.Namespace, questions: Questions) -> int:
+    """Ask `questions` about what the command line selects, and print the answers.
+
+    Raises PixelReferError for anything that is wrong with the command line, its files or models.
+    """
+    selections = read_selections(given.selected)
+    asked = questions([one.object_id for one in selections], is_full(given.refer))
+    _check(given, asked)
+    device = choose_device(given.device)
+    dtype = choose_dtype(given.dtype, device)
+    with Source(given.file, given.start, given.stop) as source:
+        check_selections(selections, source.width, source.height)
+        settings = EngineSettings(keyframes=EveryInterval(source.every_s(given.every)),
+                                  keep=KeepLast(MOST_KEPT), max_frames=given.frames)
+        engine = PerceptionEngine.from_checkpoints(
+            given.tracker, given.refer, device=device, dtype=dtype, settings=settings)
+        watched = watch(engine, source, selections)
+    answers: list[tuple[str, Answer]] = [
+        (text, engine.answer(engine.prepare(text, ids, watched.window,
+                                            max_new_tokens=given.max_tokens)))
+        for text, ids in asked]
+    if given.json:
+        print(json.dumps(as_json(given, selections, watched, answers), indent=2,
+                         ensure_ascii=False))
+    else:
+        print(as_text(answers))
+    if given.save is not None:
+        write(given.save, picture(watched))
+    return 0
+
+
+def is_full(refer: str) -> bool:
+    """Whether a checkpoint is a PixelRefer, as its config.json says; loading it finds out what is
+    wrong with the file. Raises PixelReferError CHECKPOINT where there is none."""
+    file = checkpoint_folder(refer, 'refer') / 'config.json'
+    try:
+        return json.loads(file.read_text(encoding='utf-8')).get('model_type') == FULL
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def _check(given: argparse.Namespace, asked: Sequence[tuple[str, list[str]]]) -> None:
+    for text, ids in asked:
+        mentions(text, ids)
+    for what, value, most in (('answer tokens', given.max_tokens, MOST_NEW_TOKENS),
+                              ('frames', given.frames, MOST_FRAMES)):
+        if not 1 <= value <= most:
+            raise PixelReferError('BAD_BUDGET', f'{value} {what} asked for; 1 to {most} are '
+                                                'allowed')
+    if given.save is not None:
+        check_writable(given.save)
