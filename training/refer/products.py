@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from pixelrefer_model.device import devices
 
+
 def multiplies_bfloat16() -> bool:
     """Whether the CPU has instructions for it; False where nobody can tell."""
     return bool(devices()[-1].bf16)
-
 
 
 class _Product(torch.autograd.Function):
