@@ -95,12 +95,14 @@ def test_a_download_that_was_killed_is_no_checkpoint_and_goes_on_where_it_stoppe
     assert not part.exists() and not (found.folder / INCOMPLETE).exists()
 
 
-def test_a_connection_that_breaks_is_taken_up_again_by_itself(pixelrefer, hub, content):
+def test_a_connection_that_breaks_is_taken_up_where_it_broke(pixelrefer, hub, content):
     content['model.safetensors'] = noise(24 << 20)
     hub.push(content)
     hub.stall_after = 15 << 20
     hub.breaks = 1
-    assert pixelrefer('download', NAME)[0] == 0
+    status, _, err = pixelrefer('download', NAME)
+    if status:  # huggingface_hub before 1.0 gives up, later ones go on by themselves
+        assert 'goes on with it' in err and pixelrefer('download', NAME)[0] == 0
     (name, begin), = hub.ranges
     assert name == 'model.safetensors' and begin > 1 << 20 and not differing(look(NAME))
 
