@@ -37,6 +37,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
                        'GPU where there is one (default: %(default)s)')
     group.add_argument('--dtype', default='auto', help='float32, bfloat16, float16, or auto: '
                        'bfloat16 on a GPU that has it, else float32 (default: %(default)s)')
+    group.add_argument('--quantization', choices=('none', 'int8', 'int4'), default='none',
+                       help="of the language model's weights; needs torchao")
     group.add_argument('--max-tokens', type=int, default=USUAL_TOKENS, metavar='N',
                        help='most tokens of an answer (default: %(default)s)')
     group = parser.add_argument_group('what comes out')

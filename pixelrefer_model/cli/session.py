@@ -15,12 +15,11 @@ from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionE
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language import mentions
 from pixelrefer_model.memory import EveryInterval, KeepLast
+from pixelrefer_model.pixelrefer.configuration_pixelrefer import FULL
 from pixelrefer_model.weights import checkpoint_folder
 
 #: Observations of one object in one question.
 MOST_FRAMES = 64
-#: `model_type` of a PixelRefer, which was asked some things otherwise than a PixelRefer-Lite.
-FULL = 'pixelrefer_qwen2'
 
 #: Ids of the objects, and whether the model is a PixelRefer -> questions, each with its objects.
 Questions = Callable[[list[str], bool], list[tuple[str, list[str]]]]
@@ -41,12 +40,14 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
         settings = EngineSettings(keyframes=EveryInterval(source.every_s(given.every)),
                                   keep=KeepLast(MOST_KEPT), max_frames=given.frames)
         engine = PerceptionEngine.from_checkpoints(
-            given.tracker, given.refer, device=device, dtype=dtype, settings=settings)
+            given.tracker, given.refer, device=device, dtype=dtype,
+            quantization=given.quantization, settings=settings)
         watched = watch(engine, source, selections)
+    made = engine.answers([
+        engine.prepare(text, ids, watched.window, max_new_tokens=given.max_tokens)
+        for text, ids in asked])
     answers: list[tuple[str, Answer]] = [
-        (text, engine.answer(engine.prepare(text, ids, watched.window,
-                                            max_new_tokens=given.max_tokens)))
-        for text, ids in asked]
+        (text, answer) for (text, _), answer in zip(asked, made, strict=True)]
     if given.json:
         print(json.dumps(as_json(given, selections, watched, answers), indent=2,
                          ensure_ascii=False))
