@@ -93,11 +93,11 @@ def set_input_size(model: Sam2VideoModel, size: int) -> None:
 
 
 def load_model(path: str | os.PathLike, *, device: str = 'cpu',
-               dtype: torch.dtype = torch.float32, image_size: int | None = None
+               dtype: torch.dtype = torch.float32, input_size: int | None = None
                ) -> Sam2VideoModel:
     """Load a SAM 2 checkpoint strictly, in eval mode.
 
-    path: a folder as `save_pretrained` writes it. image_size: another input size than the
+    path: a folder as `save_pretrained` writes it. input_size: another input size than the
     checkpoint's own, for example 512 for the released ones (a quarter of the work, small objects
     suffer). Raises PixelReferError CHECKPOINT naming the file and the reason when it is missing,
     truncated or of another architecture.
@@ -123,8 +123,8 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
         raise _refuse(file, 'is of another architecture: ' + '; '.join(told))
     model = Sam2VideoModel(config)
     model.load_state_dict(tensors, strict=True)
-    if image_size is not None and image_size != config.image_size:
-        set_input_size(model, image_size)
+    if input_size is not None and input_size != config.image_size:
+        set_input_size(model, input_size)
     model = model.to(device=device, dtype=dtype).eval()
     for parameter in model.parameters():
         parameter.requires_grad_(False)

@@ -66,6 +66,14 @@ class StatePolicy:
 
 
 @dataclass(frozen=True)
+class ComputePolicy:
+    """How the network is run. `compile_encoder`: the image encoder goes through torch.compile on
+    CUDA, which takes a minute at the first frame; on other devices it makes no difference."""
+
+    compile_encoder: bool = False
+
+
+@dataclass(frozen=True)
 class MaskPolicy:
     """How logits become published masks: connected parts under `islands` of the area are dropped;
     `exclusive`: a pixel claimed by several objects goes to the one with the largest logit, and an
