@@ -37,10 +37,17 @@ class Decoded:
     score: Tensor
     pointer: Tensor
 
-    def rows(self, index: Tensor) -> 'Decoded':
+    def rows(self, index: Tensor | slice) -> 'Decoded':
         """Those of some of the objects."""
         return Decoded(self.logits[index], self.iou[index], self.score[index],
                        self.pointer[index])
+
+    @classmethod
+    def joined(cls, parts: Sequence['Decoded']) -> 'Decoded':
+        """Several batches as one."""
+        return parts[0] if len(parts) == 1 else cls(*(
+            torch.cat([getattr(part, name) for part in parts])
+            for name in ('logits', 'iou', 'score', 'pointer')))
 
 
 class MaskDecoder:

@@ -123,14 +123,17 @@ class Sam2Network:
         return F.interpolate(logits[:, None].float(), size=(self.size, self.size),
                              mode='bilinear', align_corners=False)[:, 0].to(logits.dtype)
 
-    def remember(self, coarse: Tensor, full: Tensor, score: Tensor, binarise: Tensor) -> Tensor:
+    def remember(self, coarse: Tensor, full: Tensor, score: Tensor,
+                 binarise: Tensor | None = None) -> Tensor:
         """Encode a frame and its masks into memories [N, hw, 64].
 
         coarse [N, C, h, w], or [1, C, h, w] for one image; full: mask logits [N, S, S]; score [N];
-        binarise [N] bool: true for objects that were prompted on this frame. Each object has its
-        own, so that another's prompt never touches its memory.
+        binarise [N] bool: true for objects that were prompted on this frame, None where none was.
+        Each object has its own, so that another's prompt never touches its memory.
         """
-        masks = torch.where(binarise[:, None, None], (full > 0).to(full.dtype), full.sigmoid())
+        masks = full.sigmoid()
+        if binarise is not None:
+            masks = torch.where(binarise[:, None, None], (full > 0).to(full.dtype), masks)
         masks = masks * self.config.sigmoid_scale_for_mem_enc + self.config.sigmoid_bias_for_mem_enc
         memory = remember(self.model, coarse, masks)
         absent = self.model.occlusion_spatial_embedding_parameter

@@ -24,6 +24,9 @@ from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
 #: Features of so many processed frames are kept for prompts on a frame just past.
 KEPT_FRAMES = 4
+#: On a CPU objects are batched up to so many pixels of masks at the network's input size: 4 objects
+#: at 288 x 288. More are slower, since what is made of them no longer fits in the cache.
+CPU_BATCH_CELLS = 340_000
 #: Logits given back to the network as a dense prompt are limited to this.
 _PROMPT_LOGIT = 32.0
 
@@ -252,10 +255,13 @@ class ObjectTracker:
         if not objects:
             return {}
         network, features = self.network, seen.features
-        image = network.condition(features.coarse,
-                                  [each.bank.selection(seen.index) for each in objects])
-        decoded = network.choose(network.candidates(image, features.fine, None, None),
-                                 network.multimask(False, 0))
+        several, parts = network.multimask(False, 0), []
+        for at in self._batches(len(objects)):
+            image = network.condition(
+                features.coarse, [each.bank.selection(seen.index) for each in objects[at]])
+            parts.append(network.choose(
+                network.candidates(image, features.fine, None, None), several))
+        decoded = Decoded.joined(parts)
         # one transfer for all objects: each waits for the device
         measured = torch.stack([decoded.score.float(), decoded.iou.float(),
                                 (decoded.logits > 0).sum((1, 2)).float()], dim=1).tolist()
@@ -276,13 +282,22 @@ class ObjectTracker:
 
     def _remember(self, objects: list[Tracked], seen: Seen, decoded: Decoded) -> None:
         network = self.network
-        memory = network.remember(
-            seen.features.coarse, network.full_size(decoded.logits), decoded.score,
-            torch.zeros(len(objects), dtype=torch.bool, device=network.device)).to(MEMORY_DTYPE)
+        memory = torch.cat([
+            network.remember(seen.features.coarse, network.full_size(decoded.logits[at]),
+                             decoded.score[at]).to(MEMORY_DTYPE)
+            for at in self._batches(len(objects))])
         for row, tracked in enumerate(objects):
             # clones: a view would keep the whole batch, other objects' memories included
             tracked.bank.add(Remembered(seen.index, seen.stamp_ns, memory[row].clone(),
                                         decoded.pointer[row].clone()))
+
+    def _batches(self, count: int) -> list[slice]:
+        """How `count` objects go through the network: all at once, but on a CPU so many that what
+        is made of their masks stays in its cache."""
+        most = count
+        if self.network.device.type == 'cpu':
+            most = max(1, CPU_BATCH_CELLS // self.network.size ** 2)
+        return [slice(start, min(start + most, count)) for start in range(0, count, most)]
 
     def _publish(self, objects: list[Tracked], seen: Seen, decoded: Decoded,
                  judges: list[Callable[[int], TrackState]]) -> dict[str, Tensor]:
