@@ -3,7 +3,6 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
@@ -19,6 +18,7 @@ from pixelrefer_model.sam2.checkpoint import load_model
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
 from pixelrefer_model.sam2.policy import (
     ComputePolicy, MaskPolicy, MemoryPolicy, StatePolicy)
+from pixelrefer_model.sam2.publish import exclude, publish
 from pixelrefer_model.sam2.track import Held, Track, TrackState
 from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
@@ -153,7 +153,7 @@ class ObjectTracker:
         large = self._follow(
             [each for each in self._objects.values() if each.index != seen.index], seen)
         if self.masks.exclusive:
-            self._exclude(seen, large)
+            exclude(list(self._objects.values()), seen, large)
         return [tracked.track for tracked in self._objects.values()]
 
     def held(self) -> Held:
@@ -219,8 +219,8 @@ class ObjectTracker:
         tracked.bank.anchor(Remembered(index, seen.stamp_ns, memory[0].to(MEMORY_DTYPE),
                                        decoded.pointer[0]))
         tracked.given, tracked.index = given, index
-        self._publish([tracked], seen, decoded, [
-            lambda area: tracked.machine.prompted(area, seen.stamp_ns)])
+        publish([tracked], seen, decoded, [
+            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks)
         for later in [each for each in self._kept if each.index > index]:
             self._follow([tracked], later)
         return tracked.track
@@ -265,10 +265,10 @@ class ObjectTracker:
         # one transfer for all objects: each waits for the device
         measured = torch.stack([decoded.score.float(), decoded.iou.float(),
                                 (decoded.logits > 0).sum((1, 2)).float()], dim=1).tolist()
-        large = self._publish(objects, seen, decoded, [
+        large = publish(objects, seen, decoded, [
             lambda area, tracked=tracked, score=score, iou=iou:
             tracked.machine.update(score, iou, area, seen.stamp_ns)
-            for tracked, (score, iou, _) in zip(objects, measured)])
+            for tracked, (score, iou, _) in zip(objects, measured)], self.masks)
         kept = []
         for row, (tracked, (score, iou, cells)) in enumerate(zip(objects, measured)):
             tracked.index = seen.index
@@ -298,42 +298,3 @@ class ObjectTracker:
         if self.network.device.type == 'cpu':
             most = max(1, CPU_BATCH_CELLS // self.network.size ** 2)
         return [slice(start, min(start + most, count)) for start in range(0, count, most)]
-
-    def _publish(self, objects: list[Tracked], seen: Seen, decoded: Decoded,
-                 judges: list[Callable[[int], TrackState]]) -> dict[str, Tensor]:
-        """Make the objects' tracks from their logits; each one's judge turns the area of its mask
-        into a state. Gives the logits at the size of the frame, [H, W] by id."""
-        logits = decoded.logits.float().cpu()
-        scores = (decoded.score.sigmoid() * decoded.iou.clamp(0, 1)).tolist()
-        large = pixels.to_masks(logits, seen.height, seen.width)
-        masks = (large > 0).numpy()
-        for row, (tracked, judge) in enumerate(zip(objects, judges)):
-            mask = pixels.without_islands(masks[row], self.masks.islands)
-            area = int(mask.sum())
-            state = judge(area)
-            shown = state.in_view
-            # copies: views would keep the whole batch
-            tracked.track = Track(
-                tracked.id, state, mask.copy() if shown else None, scores[row],
-                pixels.box_of(mask) if shown else None, area if shown else 0, seen.stamp_ns,
-                tracked.machine.last_seen_ns, logits[row].clone())
-        return {tracked.id: large[row] for row, tracked in enumerate(objects)}
-
-    def _exclude(self, seen: Seen, large: dict[str, Tensor]) -> None:
-        """Give pixels that several objects claim to the one with the largest logit; an object that
-        is left none is not in view. large: logits at frame size of those that have them already."""
-        shown = [each for each in self._objects.values() if each.track.mask is not None]
-        if len(shown) < 2:
-            return
-        winner = torch.stack([
-            large[each.id] if each.id in large else
-            pixels.to_masks(each.track.logits[None], seen.height, seen.width)[0]
-            for each in shown]).argmax(0).numpy()
-        for rank, each in enumerate(shown):
-            mask, state = each.track.mask & (winner == rank), each.track.state
-            if not mask.any():
-                mask, state = None, each.machine.covered(seen.stamp_ns)
-            each.track = replace(
-                each.track, state=state, mask=mask, last_seen_ns=each.machine.last_seen_ns,
-                box=None if mask is None else pixels.box_of(mask),
-                area=0 if mask is None else int(mask.sum()))
