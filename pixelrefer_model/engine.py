@@ -23,7 +23,8 @@ from pixelrefer_model.memory import (
     EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Window)
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, RegionEncoder
 from pixelrefer_model.prompt import MaskPrompt, Prompt
-from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
+from pixelrefer_model.sam2 import (
+    ComputePolicy, MemoryPolicy, ObjectTracker, Track, TrackState)
 
 CHECKPOINTS = Path(__file__).parent / 'checkpoints'
 #: The packaged checkpoints: real architectures, small sizes.
@@ -41,7 +42,9 @@ class EngineSettings:
     abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
     that the answer would rest on; the model is not asked then. encode: an object with an empty
-    mask is left out of an observation, and the others are observed."""
+    mask is left out of an observation, and the others are observed. tracker_input_size: side in
+    pixels of what the tracker sees, None as its checkpoint says; tracker_memory, tracker_compute:
+    its policies."""
 
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
@@ -49,6 +52,9 @@ class EngineSettings:
     abstain_below: float = 0.0
     abstain_under_px: int = 100
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
+    tracker_input_size: int | None = None
+    tracker_memory: MemoryPolicy = MemoryPolicy.good()
+    tracker_compute: ComputePolicy = ComputePolicy()
 
 
 class PerceptionEngine:
@@ -76,7 +82,9 @@ class PerceptionEngine:
             checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
         return cls(
             ObjectTracker.from_checkpoint(
-                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
+                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype,
+                input_size=settings.tracker_input_size, memory=settings.tracker_memory,
+                compute=settings.tracker_compute),
             RegionEncoder(model, settings.encode), LanguageModel(model), settings)
 
     def warm_up(self) -> None:
@@ -237,12 +245,14 @@ class PerceptionEngine:
 
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:
-    """The folder of a checkpoint: `tiny` is packaged, anything else is a path.
+    """The folder of a checkpoint: `tiny` is packaged, anything else is a path; of the tracker that
+    may be a .pt file.
 
     Raises PixelReferError CHECKPOINT when there is no such folder.
     """
     folder = TINY[kind] if str(name) == 'tiny' else Path(name).expanduser()
-    if not folder.is_dir():
+    if not folder.is_dir() and not (kind == 'tracker' and folder.suffix == '.pt'
+                                    and folder.is_file()):
         raise PixelReferError(
             'CHECKPOINT', f'{kind} checkpoint {str(name)!r}: {folder} is no folder; `tiny` or a '
             'folder with config.json and the weights is allowed')

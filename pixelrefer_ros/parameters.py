@@ -44,8 +44,19 @@ RULES: dict[str, Rule] = {
     'camera': Rule('camera', 'Name of the camera in messages.'),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
-    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged) or a folder.'),
+    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, or a .pt file.'),
     'refer_model': Rule('tiny', 'PixelRefer-Lite checkpoint: `tiny` (packaged) or a folder.'),
+    'tracker_input_size': Rule(0, 'Side in pixels of the image that the tracker sees, a multiple '
+                               'of 32 from 64 on; less is faster and loses small objects; 0: as '
+                               'its checkpoint says (the released ones 1024).', 0, 4096),
+    'tracker_memory_frames': Rule(0, 'Frames since its prompt that the tracker attends to for each '
+                                  'object; 0: as many as its checkpoint was trained with.', 0, 64),
+    'tracker_memory_stride': Rule(1, 'Of the frames in which an object was well seen the tracker '
+                                  'attends to the newest and to every so-many-th before it: more '
+                                  'reach further back at the same cost.', 1, 100),
+    'tracker_compile': Rule(False, 'Compile the tracker\'s image encoder, on CUDA: configuring '
+                            'takes a minute longer, tracking less; on other devices without '
+                            'effect.'),
     'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
@@ -95,6 +106,10 @@ class Settings:
     image_transport: str
     tracker_model: str
     refer_model: str
+    tracker_input_size: int
+    tracker_memory_frames: int
+    tracker_memory_stride: int
+    tracker_compile: bool
     device: str
     dtype: str
     lockstep: bool

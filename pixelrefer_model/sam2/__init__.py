@@ -5,5 +5,5 @@ from pixelrefer_model.sam2.policy import ComputePolicy, MaskPolicy, MemoryPolicy
 from pixelrefer_model.sam2.track import Held, Track, TrackState
 from pixelrefer_model.sam2.tracker import ObjectTracker
 
-__all__ = ['ComputePolicy', 'Held', 'MaskPolicy', 'MemoryPolicy', 'ObjectTracker', 'StatePolicy', 'Track',
-           'TrackState']
+__all__ = ['ComputePolicy', 'Held', 'MaskPolicy', 'MemoryPolicy', 'ObjectTracker', 'StatePolicy',
+           'Track', 'TrackState']

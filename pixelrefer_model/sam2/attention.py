@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelrefer_model.sam2.rows import apply_rows
 from pixelrefer_model.sam2.tables import Tables
 
 #: Channels of a spatial memory, and of the pieces that a pointer is cut into.
@@ -111,8 +112,9 @@ class MemoryAttention:
         longest = float(config.max_object_pointers_in_encoder - 1)
         ages = torch.tensor([[age for _, age in s.pointers] for s in selections],
                             dtype=torch.float32, device=pointers.device) / longest
-        when = model.temporal_positional_encoding_projection_layer(
-            sine_encoding(ages, channels).to(dtype))
+        when = apply_rows(model.temporal_positional_encoding_projection_layer,
+                          sine_encoding(ages, channels).to(dtype).flatten(0, 1))
+        when = when.unflatten(0, ages.shape)
         return pieces, when.repeat_interleave(splits, dim=1)
 
     def _sine(self, owner: nn.Module, channels: int, like: Tensor) -> Tensor:
@@ -159,7 +161,8 @@ def _cross(attn: nn.Module, x: Tensor, recalled: Sequence[_Recalled], count: int
     query = query.expand(count, -1, -1, -1)
     parts = []
     for group in recalled:
-        key, value = _heads(attn, attn.k_proj(group.placed)), _heads(attn, attn.v_proj(group.tokens))
+        key = _heads(attn, attn.k_proj(group.placed))
+        value = _heads(attn, attn.v_proj(group.tokens))
         spatial = group.maps * len(turn)
         turned = _rotate(key[:, :, :spatial].unflatten(2, (group.maps, -1)), turn).flatten(2, 3)
         key = torch.cat([turned, key[:, :, spatial:]], dim=2)

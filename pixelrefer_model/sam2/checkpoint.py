@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAM 2 checkpoints, loaded strictly: a folder with config.json and model.safetensors (or .bin, .pt),
-or a .pt file as the authors of SAM 2 publish it."""
+"""SAM 2 checkpoints, loaded strictly: a folder with config.json and model.safetensors (or .bin,
+.pt), or a .pt file as the authors of SAM 2 publish it."""
 
 import json
 import os
@@ -144,7 +144,8 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
         with torch.device('meta'):
             expected = {name: t.shape for name, t in Sam2VideoModel(config).state_dict().items()}
     except Exception as error:  # transformers raises its own plain ones besides KeyError and others
-        raise _refuse(file.parent / 'config.json', f'cannot be built ({_one_line(error)})') from error
+        raise _refuse(file.parent / 'config.json',
+                      f'cannot be built ({_one_line(error)})') from error
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     wrong = [name for name in expected if name in tensors

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelrefer_model.sam2.rows import apply_rows
 from pixelrefer_model.sam2.tables import Tables
 
 
@@ -77,11 +78,11 @@ class MaskDecoder:
             image_positional_embeddings=self._where(image), attention_similarity=None)
         out, cells = out[:, 0], cells[:, 0]
         mask_tokens = out[:, 2:2 + decoder.num_mask_tokens]
-        weights = torch.stack([mlp(mask_tokens[:, k]) for k, mlp in
+        weights = torch.stack([apply_rows(mlp, mask_tokens[:, k]) for k, mlp in
                                enumerate(decoder.output_hypernetworks_mlps)], dim=2)
         return Candidates(self._logits(cells, fine, weights, image.shape[2:]),
-                          decoder.iou_prediction_head(out[:, 1]), mask_tokens,
-                          decoder.pred_obj_score_head(out[:, 0])[:, 0])
+                          apply_rows(decoder.iou_prediction_head, out[:, 1]), mask_tokens,
+                          apply_rows(decoder.pred_obj_score_head, out[:, 0])[:, 0])
 
     def _where(self, image: Tensor) -> Tensor:
         """The encoding of every cell's position, [1, C, h, w]."""

@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelrefer_model.sam2.rows import apply_each
+
 #: Layer norms over at most so many channels are written out: the library's kernel works row by
 #: row, and a row of 4 numbers costs it as much as one of 64.
 _NARROW = 16
@@ -19,11 +21,11 @@ def remember(model: nn.Module, coarse: Tensor, masks: Tensor) -> Tensor:
     encoder = model.memory_encoder
     x = masks[:, None].to(coarse.dtype)
     for layer in encoder.mask_downsampler.layers:
-        x = layer.activation(_norm(layer.conv(x), layer.layer_norm))
+        x = layer.activation(_norm(apply_each(layer.conv, x), layer.layer_norm))
     x = _pointwise(encoder.mask_downsampler.final_conv, x.permute(0, 2, 3, 1))
     x = x + _pointwise(encoder.feature_projection, coarse.permute(0, 2, 3, 1))
     for layer in encoder.memory_fuser.layers:
-        mixed = layer.depthwise_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        mixed = apply_each(layer.depthwise_conv, x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
         norm = layer.layer_norm
         mixed = F.layer_norm(mixed, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
         x = x + layer.scale * layer.pointwise_conv2(

@@ -19,6 +19,7 @@ from pixelrefer_model.sam2.decoder import Candidates, Decoded, MaskDecoder
 from pixelrefer_model.sam2.encoder import Features, ImageEncoder
 from pixelrefer_model.sam2.memory_encoder import remember
 from pixelrefer_model.sam2.policy import ComputePolicy
+from pixelrefer_model.sam2.rows import apply_rows
 
 #: What an absent object's mask logits are set to.
 ABSENT_LOGIT = -1024.0
@@ -87,7 +88,7 @@ class Sam2Network:
     def pointer(self, token: Tensor, present: Tensor) -> Tensor:
         """The object pointer [N, C] of mask tokens [N, C], or the one that says: absent."""
         seen = present.to(token.dtype)[:, None]
-        return seen * self.model.object_pointer_proj(token) + (1 - seen) * \
+        return seen * apply_rows(self.model.object_pointer_proj, token) + (1 - seen) * \
             self.model.no_object_pointer
 
     def multimask(self, prompted: bool, points: int) -> bool:

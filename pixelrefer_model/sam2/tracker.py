@@ -46,6 +46,7 @@ class ObjectTracker:
         self.memory = memory or MemoryPolicy.good()
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
+        self.compute = compute
         self.encoded = 0
         self._objects: dict[str, Tracked] = {}
         self._kept: deque[Seen] = deque(maxlen=KEPT_FRAMES)
