@@ -156,13 +156,17 @@ def _self(attn: nn.Module, x: Tensor, turn: Tensor) -> Tensor:
 
 def _cross(attn: nn.Module, x: Tensor, recalled: Sequence[_Recalled], count: int, turn: Tensor
            ) -> Tensor:
-    """Attend from x [N or 1, hw, C] to each object's own memory -> [N, hw, C]."""
+    """Attend from x [N or 1, hw, C] to each object's own memory -> [N, hw, C].
+
+    The weights of a mean add up to one, so values may be projected after it as well as before:
+    hw rows instead of all that is remembered, where a memory is no wider than a head."""
+    late = attn.num_attention_heads == 1 and attn.head_dim == MEMORY_CHANNELS
     query = _rotate(_heads(attn, attn.q_proj(x)), turn)
     query = query.expand(count, -1, -1, -1)
     parts = []
     for group in recalled:
         key = _heads(attn, attn.k_proj(group.placed))
-        value = _heads(attn, attn.v_proj(group.tokens))
+        value = group.tokens[:, None] if late else _heads(attn, attn.v_proj(group.tokens))
         spatial = group.maps * len(turn)
         turned = _rotate(key[:, :, :spatial].unflatten(2, (group.maps, -1)), turn).flatten(2, 3)
         key = torch.cat([turned, key[:, :, spatial:]], dim=2)
@@ -172,4 +176,5 @@ def _cross(attn: nn.Module, x: Tensor, recalled: Sequence[_Recalled], count: int
     if len(parts) > 1:
         order = [row for group in recalled for row in group.rows]
         out = torch.cat(parts)[sorted(range(count), key=order.__getitem__)]
-    return attn.o_proj(out.transpose(1, 2).flatten(2))
+    out = out.transpose(1, 2).flatten(2)
+    return attn.o_proj(attn.v_proj(out) if late else out)

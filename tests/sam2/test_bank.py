@@ -13,7 +13,7 @@ TRAINED, POINTERS = 4, 6
 
 
 def filled(policy: MemoryPolicy, frames: int) -> MemoryBank:
-    """A bank that was prompted on frame 0 and saw so many more; memory k is made of the number k."""
+    """A bank prompted on frame 0 that saw so many more; memory k is made of the number k."""
     bank = MemoryBank(policy, TRAINED, POINTERS)
     bank.anchor(entry(0))
     for index in range(1, frames + 1):
