@@ -175,7 +175,7 @@ install_torch() {
   fi
 }
 
-# The requirements of pyproject.toml, all extras included.
+# The requirements of pyproject.toml, with the extras that training and tests need.
 requirements() {
   "$venv/bin/python" - "$root/pyproject.toml" "$wheels" <<'PYTHON'
 import sys
@@ -188,7 +188,7 @@ with open(sys.argv[1], 'rb') as file:
 wheels = sys.argv[2] == 'true'
 # A sourced ROS 2 has its own generators and what they import.
 build = table['build-system']['requires'] if wheels else ['cmake>=3.19', 'ninja']
-extras = table['project']['optional-dependencies'].values()
+extras = [table['project']['optional-dependencies'][name] for name in ('test', 'train')]
 for line in sorted({*build, *table['project']['dependencies'], *sum(extras, [])}):
     if wheels or not line.startswith('ros-'):
         print(line)

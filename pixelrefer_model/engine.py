@@ -7,7 +7,6 @@ touches one model only, so that no model ever has two owners.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +16,16 @@ from pixelrefer_model.answer import Answer, Question
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
-    Eager, Evidence, Greedy, KeepPrefixes, LanguageModel, RenderedPrompt, compose, mentions,
-    task_prompt)
-from pixelrefer_model.language.chat import Placing
+    Evidence, LanguageModel, RenderedPrompt, compose, mentions, task_prompt)
 from pixelrefer_model.language.events import Generation
-from pixelrefer_model.language.fit import OldestFirst, TooLong
 from pixelrefer_model.language.generate import collect
-from pixelrefer_model.language.graphs import Steps
 from pixelrefer_model.language.images import with_images
 from pixelrefer_model.language.quantize import Quantization, quantize
-from pixelrefer_model.language.sampling import Sampling
-from pixelrefer_model.memory import (
-    EveryInterval, KeepLast, KeyframePolicy, Now, ObjectMemory, Observation, Selection, Window)
-from pixelrefer_model.pixelrefer import (
-    EncodePolicy, PixelReferModel, RegionEncoder, encoder_for)
+from pixelrefer_model.memory import Now, ObjectMemory, Observation, Selection, Window
+from pixelrefer_model.pixelrefer import PixelReferModel, RegionEncoder, encoder_for
 from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
+from pixelrefer_model.settings import EngineSettings
 from pixelrefer_model.weights import TINY, checkpoint_folder  # noqa: F401 (TINY is asked for here)
 
 #: What `describe` may be asked for; each is a published task prompt.
@@ -42,34 +35,6 @@ CANNOT_TELL = 'I cannot tell.'
 MOST_NEW_TOKENS, USUAL_NEW_TOKENS = 2048, 64
 #: No moment's time is written in more tokens, commas included.
 MOST_TIME_TOKENS = 24
-
-
-@dataclass(frozen=True)
-class EngineSettings:
-    """Policies of the engine. max_frames: observations of one object in one prompt.
-    abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
-    abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
-    that the answer would rest on; the model is not asked then. encode: an object with an empty
-    mask is left out of an observation, and the others are observed. keep_images: as `keep`, for a
-    model that sees the whole image: each of these observations holds its tokens, some MB.
-    too_long: what is left out of a prompt that is longer than the model's positions. batch:
-    questions that are decoded together at most. prefixes: how much of the prompts' keys and values
-    is kept for the next question; steps: how the language model decodes. placing: where the object
-    tokens stand in a prompt."""
-
-    keyframes: KeyframePolicy = EveryInterval(0.5)
-    keep: KeepLast = KeepLast(32)
-    max_frames: int = 4
-    abstain_below: float = 0.0
-    abstain_under_px: int = 100
-    encode: EncodePolicy = EncodePolicy.robot(empty='skip')
-    keep_images: KeepLast = KeepLast(4)
-    too_long: TooLong = OldestFirst()
-    sampling: Sampling = Greedy()
-    batch: int = 8
-    prefixes: KeepPrefixes = KeepPrefixes()
-    steps: Steps = Eager()
-    placing: Placing = 'where_named'
 
 
 class PerceptionEngine:
@@ -105,7 +70,9 @@ class PerceptionEngine:
         language = LanguageModel(model, prefixes=settings.prefixes, steps=settings.steps)
         return cls(
             ObjectTracker.from_checkpoint(
-                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype),
+                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype,
+                input_size=settings.tracker_input_size, memory=settings.tracker_memory,
+                compute=settings.tracker_compute),
             encoder_for(model, settings.encode), language, settings)
 
     def warm_up(self) -> None:

@@ -15,14 +15,22 @@ def load(settings: Settings) -> Any:
     import torch
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
+    from pixelrefer_model.language import KeepPrefixes
     from pixelrefer_model.memory import EveryInterval, KeepLast
+    from pixelrefer_model.sam2 import ComputePolicy, MemoryPolicy
     engine = PerceptionEngine.from_checkpoints(
         settings.tracker_model, settings.refer_model, device=settings.device,
-        dtype=getattr(torch, settings.dtype), settings=EngineSettings(
+        dtype=getattr(torch, settings.dtype), quantization=settings.quantization,
+        settings=EngineSettings(
             keyframes=EveryInterval(settings.keyframe_interval),
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
             abstain_below=settings.abstain_below,
-            abstain_under_px=settings.abstain_under_px))
+            abstain_under_px=settings.abstain_under_px,
+            prefixes=KeepPrefixes(settings.prefix_cache_mib * 2 ** 20),
+            tracker_input_size=settings.tracker_input_size or None,
+            tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,
+                                        stride=settings.tracker_memory_stride),
+            tracker_compute=ComputePolicy(compile_encoder=settings.tracker_compile)))
     engine.warm_up()
     return engine
 

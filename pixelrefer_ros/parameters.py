@@ -44,10 +44,23 @@ RULES: dict[str, Rule] = {
     'camera': Rule('camera', 'Name of the camera in messages.'),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
-    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, or a name that '
-                          'was downloaded.'),
+    'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, a .pt file, or '
+                          'a name that was downloaded.'),
     'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
                         'that was downloaded.'),
+    'tracker_input_size': Rule(0, 'Side in pixels of the image that the tracker sees, a multiple '
+                               'of 32 from 64 on; less is faster and loses small objects; 0: as '
+                               'its checkpoint says (the released ones 1024).', 0, 4096),
+    'tracker_memory_frames': Rule(0, 'Frames since its prompt that the tracker attends to for each '
+                                  'object; 0: as many as its checkpoint was trained with.', 0, 64),
+    'tracker_memory_stride': Rule(1, 'Of the frames in which an object was well seen the tracker '
+                                  'attends to the newest and to every so-many-th before it: more '
+                                  'reach further back at the same cost.', 1, 100),
+    'tracker_compile': Rule(False, 'Compile the tracker\'s image encoder, on CUDA: configuring '
+                            'takes a minute longer, tracking less; on other devices without '
+                            'effect.'),
+    'quantization': Rule('none', 'Of the language model\'s weights; needs torchao.',
+                         choices=('none', 'int8', 'int4')),
     'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
@@ -71,6 +84,9 @@ RULES: dict[str, Rule] = {
     'abstain_under_px': Rule(100, 'Answers about an object of which every observation that they '
                              'would rest on has fewer pixels become "I cannot tell."; 0: none for '
                              'that reason.', 0, 1_000_000),
+    'prefix_cache_mib': Rule(256, 'MiB of keys and values of past prompts, kept so that the next '
+                             'question about the same objects costs only its own words; 0: none.',
+                             0, 65_536),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
@@ -97,6 +113,11 @@ class Settings:
     image_transport: str
     tracker_model: str
     refer_model: str
+    tracker_input_size: int
+    tracker_memory_frames: int
+    tracker_memory_stride: int
+    tracker_compile: bool
+    quantization: str
     device: str
     dtype: str
     lockstep: bool
@@ -110,6 +131,7 @@ class Settings:
     max_tokens: int
     abstain_below: float
     abstain_under_px: int
+    prefix_cache_mib: int
     answer_deadline: float
     question_queue: int
     prompt_queue: int

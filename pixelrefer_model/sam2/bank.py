@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """What one object remembers: prompted frames, and a bounded number of frames since."""
 
-from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from pixelrefer_model.sam2.network import Selection
+from pixelrefer_model.sam2.attention import Selection
 from pixelrefer_model.sam2.policy import MemoryPolicy
 
 #: Memories are kept in the precision that the released checkpoints were trained with.
@@ -19,25 +18,28 @@ MEMORY_DTYPE = torch.bfloat16
 class Remembered:
     """One frame of one object. index counts the tracker's frames, for distances; stamp_ns says
     which frame it is, None for one of before a jump in time. spatial [hw, 64], None where only the
-    pointer [C] is kept."""
+    pointer [C] is kept. lasting: it is attended to even when it is not the newest any more."""
 
     index: int
     stamp_ns: int | None
     spatial: Tensor | None
     pointer: Tensor
+    lasting: bool = True
 
 
 class MemoryBank:
-    """Bounded: `policy.anchors` prompted frames, `pointers` others, `spatial` of those with their
-    spatial memory. Equal after ten minutes and ten hours."""
+    """Bounded: `policy.anchors` prompted frames, the last `pointers` others, and of those and
+    earlier ones at most `spatial` with their spatial memory. Equal after ten minutes and ten
+    hours. spatial, pointers: as many as the checkpoint was trained with."""
 
     def __init__(self, policy: MemoryPolicy, spatial: int, pointers: int) -> None:
         self.policy = policy
-        self.oldest = pointers
+        self.oldest, self.farthest = pointers, spatial
         self.spatial = spatial if policy.spatial is None else policy.spatial
         self.pointers = pointers if policy.pointers is None else policy.pointers
         self._anchors: list[Remembered] = []
-        self._recent: deque[Remembered] = deque(maxlen=max(self.pointers, self.spatial))
+        self._recent: list[Remembered] = []
+        self._added = 0
 
     def __len__(self) -> int:
         return len(self._anchors) + len(self._recent)
@@ -63,10 +65,14 @@ class MemoryBank:
 
     def add(self, entry: Remembered) -> None:
         """Remember an unprompted frame, newer than all others."""
-        self._recent.append(entry)
-        if len(self._recent) > self.spatial:
-            old = self._recent[-1 - self.spatial]
-            self._recent[-1 - self.spatial] = replace(old, spatial=None)
+        recent = [each if each.lasting else replace(each, spatial=None) for each in self._recent]
+        recent.append(replace(entry, lasting=self._added % self.policy.stride == 0))
+        self._added += 1
+        whole = [at for at, each in enumerate(recent) if each.spatial is not None]
+        for at in whole[:max(0, len(whole) - self.spatial)]:
+            recent[at] = replace(recent[at], spatial=None)
+        self._keep(each for at, each in enumerate(recent)
+                   if each.spatial is not None or len(recent) - at <= self.pointers)
 
     def drop(self, stamp_ns: int) -> None:
         """Forget what was remembered of one frame."""
@@ -82,10 +88,8 @@ class MemoryBank:
         """Forget the unprompted frames after `index`, which are about to be seen again."""
         self._keep(each for each in self._recent if each.index <= index)
 
-    def _keep(self, entries: Iterator[Remembered]) -> None:
-        kept = list(entries)
-        self._recent.clear()
-        self._recent.extend(kept)
+    def _keep(self, entries: Iterable[Remembered]) -> None:
+        self._recent = list(entries)
 
     def selection(self, now: int) -> Selection:
         """What is attended to when frame `now` is decoded."""
@@ -96,10 +100,11 @@ class MemoryBank:
         placed = []
         for rank, each in enumerate(recent, 1):
             age = now - each.index
-            place = rank if self.policy.by_rank else age
-            if place <= self.spatial and each.spatial is not None:
-                placed.append((each.spatial, place))
-            if self.policy.by_rank or age <= self.pointers:
+            if each.spatial is not None:
+                place = len(placed) + 1 if self.policy.by_rank else age
+                if place <= self.spatial:
+                    placed.append((each.spatial, min(place, self.farthest)))
+            if (rank if self.policy.by_rank else age) <= self.pointers:
                 pointers.append((each.pointer, self._age(age)))
         # oldest first: sums in the order of the library's session round alike
         return Selection(spatial + placed[::-1], pointers)

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""SAM 2 checkpoints: a folder with config.json and model.safetensors (or .bin, .pt); strict."""
+"""SAM 2 checkpoints, loaded strictly: a folder with config.json and model.safetensors (or .bin,
+.pt), or a .pt file as the authors of SAM 2 publish it."""
 
 import json
 import os
@@ -11,9 +12,13 @@ from safetensors.torch import load_file, save_file
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.sam2 import official
 
 #: Looked for in this order; the last ones are read with `weights_only`.
 WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model.bin', 'model.pt')
+#: The encoding of positions, which a model holds twice; a file may hold it once.
+_ONE_TABLE = ('shared_image_embedding.positional_embedding',
+              'prompt_encoder.shared_embedding.positional_embedding')
 #: At most so many names of missing or unexpected tensors are put in a message.
 _NAMED = 3
 
@@ -45,25 +50,49 @@ def read_config(folder: Path) -> Sam2VideoConfig:
         raise _refuse(file, f'is not a SAM 2 configuration ({_one_line(error)})') from error
 
 
-def read_weights(folder: Path) -> tuple[Path, dict[str, torch.Tensor]]:
-    """The weight file of `folder` and its tensors; raises PixelReferError CHECKPOINT."""
+def weight_file(folder: Path) -> Path:
+    """The weight file of `folder`: the first of WEIGHT_FILES, or else its only .pt file; raises
+    PixelReferError CHECKPOINT."""
     for name in WEIGHT_FILES:
-        file = folder / name
-        if not file.exists():
-            continue
-        try:
-            if file.suffix == '.safetensors':
-                return file, load_file(file)
-            tensors = torch.load(file, map_location='cpu', weights_only=True)
-        except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError,
-                torch.serialization.pickle.UnpicklingError) as error:
-            reason = str(error).strip().split('\n')[0]
-            raise _refuse(file, f'is damaged or not a weight file ({reason})') from error
-        tensors = tensors.get('model', tensors) if isinstance(tensors, dict) else {}
-        if not tensors or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
-            raise _refuse(file, 'holds no table of tensors')
-        return file, tensors
-    raise _refuse(folder, 'holds no weights; one of ' + ', '.join(WEIGHT_FILES) + ' is needed')
+        if (folder / name).exists():
+            return folder / name
+    others = sorted(folder.glob('*.pt'))
+    if len(others) == 1:
+        return others[0]
+    if others:
+        raise _refuse(folder, f'holds {len(others)} .pt files; name the one that is meant')
+    raise _refuse(folder, 'holds no weights; config.json and one of ' + ', '.join(WEIGHT_FILES) +
+                  ' are needed, or a .pt file as the authors of SAM 2 publish it')
+
+
+def read_weights(file: Path) -> dict[str, torch.Tensor]:
+    """The tensors of `file`, nothing else of it is run; raises PixelReferError CHECKPOINT."""
+    try:
+        if file.suffix == '.safetensors':
+            return load_file(file)
+        tensors = torch.load(file, map_location='cpu', weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError,
+            torch.serialization.pickle.UnpicklingError) as error:
+        reason = str(error).strip().split('\n')[0]
+        raise _refuse(file, f'is damaged or not a weight file ({reason})') from error
+    tensors = tensors.get('model', tensors) if isinstance(tensors, dict) else {}
+    if not tensors or not all(isinstance(t, torch.Tensor) for t in tensors.values()):
+        raise _refuse(file, 'holds no table of tensors')
+    return tensors
+
+
+def _read(path: Path) -> tuple[Path, Sam2VideoConfig, dict[str, torch.Tensor]]:
+    """The weight file, the configuration and the tensors under transformers' names."""
+    file = path if path.is_file() else weight_file(path)
+    described = file.suffix != '.pt' or (file.parent / 'config.json').exists()
+    config = read_config(file.parent) if described else None
+    tensors = read_weights(file)
+    if official.MARK not in tensors:
+        return file, config or read_config(file.parent), tensors
+    try:
+        return file, config or official.read_sizes(tensors), official.translate(tensors)
+    except official.Unknown as error:
+        raise _refuse(file, f'is of another architecture: {error}') from error
 
 
 def set_input_size(model: Sam2VideoModel, size: int) -> None:
@@ -93,25 +122,30 @@ def set_input_size(model: Sam2VideoModel, size: int) -> None:
 
 
 def load_model(path: str | os.PathLike, *, device: str = 'cpu',
-               dtype: torch.dtype = torch.float32, image_size: int | None = None
+               dtype: torch.dtype = torch.float32, input_size: int | None = None
                ) -> Sam2VideoModel:
     """Load a SAM 2 checkpoint strictly, in eval mode.
 
-    path: a folder as `save_pretrained` writes it. image_size: another input size than the
-    checkpoint's own, for example 512 for the released ones (a quarter of the work, small objects
-    suffer). Raises PixelReferError CHECKPOINT naming the file and the reason when it is missing,
-    truncated or of another architecture.
+    path: a folder as `save_pretrained` writes it, or a .pt file with the names of the authors of
+    SAM 2 (or a folder with one); of a released size that needs no config.json. input_size: another
+    input size than the checkpoint's own, for example 512 for the released ones (a quarter of the
+    work, small objects suffer). The encoding of positions stays float32 whatever `dtype`, since in
+    bfloat16 a click would be pixels off. Raises PixelReferError CHECKPOINT naming the file and the
+    reason when it is missing, truncated or of another architecture.
     """
-    folder = Path(path)
-    if not folder.is_dir():
-        raise _refuse(folder, 'is not a folder')
-    config = read_config(folder)
-    file, tensors = read_weights(folder)
+    path = Path(path)
+    if not path.exists():
+        raise _refuse(path, 'is not a folder or a .pt file')
+    file, config, tensors = _read(path)
+    for name, same in zip(_ONE_TABLE, reversed(_ONE_TABLE)):
+        if name not in tensors and same in tensors:
+            tensors[name] = tensors[same].clone()
     try:
         with torch.device('meta'):
             expected = {name: t.shape for name, t in Sam2VideoModel(config).state_dict().items()}
     except Exception as error:  # transformers raises its own plain ones besides KeyError and others
-        raise _refuse(folder / 'config.json', f'cannot be built ({_one_line(error)})') from error
+        raise _refuse(file.parent / 'config.json',
+                      f'cannot be built ({_one_line(error)})') from error
     missing = sorted(set(expected) - set(tensors))
     surplus = sorted(set(tensors) - set(expected))
     wrong = [name for name in expected if name in tensors
@@ -123,9 +157,12 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
         raise _refuse(file, 'is of another architecture: ' + '; '.join(told))
     model = Sam2VideoModel(config)
     model.load_state_dict(tensors, strict=True)
-    if image_size is not None and image_size != config.image_size:
-        set_input_size(model, image_size)
+    if input_size is not None and input_size != config.image_size:
+        set_input_size(model, input_size)
     model = model.to(device=device, dtype=dtype).eval()
+    for name in _ONE_TABLE:
+        owner, _, buffer = name.rpartition('.')
+        setattr(model.get_submodule(owner), buffer, tensors[name].to(device, torch.float32))
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model

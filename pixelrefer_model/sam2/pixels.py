@@ -17,7 +17,7 @@ def normalise(images: Tensor) -> Tensor:
     """uint8 or float 0..255 [..., 3, H, W] -> float32 of zero mean and unit variance."""
     mean = torch.tensor(MEAN, device=images.device).view(3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(3, 1, 1)
-    return (images.float() / 255 - mean) / std
+    return torch.addcmul(-mean / std, images.float(), 1 / (255 * std))
 
 
 def to_pixels(image: np.ndarray, size: int, device: torch.device, dtype: torch.dtype) -> Tensor:
@@ -72,6 +72,8 @@ def to_masks(logits: Tensor, height: int, width: int) -> Tensor:
 
 def without_islands(mask: np.ndarray, least: float) -> np.ndarray:
     """Drop connected parts smaller than `least` of the whole area; bool [H, W] -> bool [H, W]."""
+    if least <= 0:
+        return mask
     count, parts, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), 8)
     if count <= 2:
         return mask

@@ -15,8 +15,11 @@ class MemoryPolicy:
     at most as old as those of the training; otherwise true distances are used and what is too old
     falls out, so that an occlusion longer than the memory empties it. `anchors`: so many prompted
     frames are kept, always the first and then the newest. `spatial`, `pointers`: so many unprompted
-    frames and pointers; None takes what the checkpoint was trained with. `believe_prompt`: a person
-    who points at an object is right that it is there, whatever the object score says.
+    frames and pointers; None takes what the checkpoint was trained with (of more frames than that
+    the oldest share its oldest place in time). `stride`: of the unprompted frames the newest and
+    every so-many-th before it are attended to, so that the same work reaches further back; it needs
+    `by_rank`. `believe_prompt`: a person who points at an object is right that it is there,
+    whatever the object score says.
     """
 
     least_score: float = 1.0
@@ -26,7 +29,15 @@ class MemoryPolicy:
     anchors: int = 4
     spatial: int | None = None
     pointers: int | None = None
+    stride: int = 1
     believe_prompt: bool = True
+
+    def __post_init__(self) -> None:
+        if self.stride < 1 or (self.stride > 1 and not self.by_rank):
+            raise ValueError(f'stride {self.stride} with by_rank={self.by_rank}; from 1 on is '
+                             'allowed, more than 1 by rank')
+        if self.anchors < 1 or (self.spatial or 0) < 0 or (self.pointers or 0) < 0:
+            raise ValueError('at least one anchor is remembered, and no negative number of frames')
 
     @classmethod
     def good(cls) -> 'MemoryPolicy':
@@ -63,6 +74,14 @@ class StatePolicy:
     back_iou: float = 0.5
     back_area: tuple[float, float] = (0.2, 5.0)
     back_frames: int = 2
+
+
+@dataclass(frozen=True)
+class ComputePolicy:
+    """How the network is run. `compile_encoder`: the image encoder goes through torch.compile on
+    CUDA, which takes a minute at the first frame; on other devices it makes no difference."""
+
+    compile_encoder: bool = False
 
 
 @dataclass(frozen=True)

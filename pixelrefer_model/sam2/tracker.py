@@ -3,10 +3,10 @@
 
 import os
 from collections import deque
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 from transformers import Sam2VideoModel
 
 from pixelrefer_model.errors import PixelReferError
@@ -16,12 +16,17 @@ from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
 from pixelrefer_model.sam2.checkpoint import load_model
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
-from pixelrefer_model.sam2.policy import MaskPolicy, MemoryPolicy, StatePolicy
+from pixelrefer_model.sam2.policy import (
+    ComputePolicy, MaskPolicy, MemoryPolicy, StatePolicy)
+from pixelrefer_model.sam2.publish import exclude, publish
 from pixelrefer_model.sam2.track import Held, Track, TrackState
 from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
 #: Features of so many processed frames are kept for prompts on a frame just past.
 KEPT_FRAMES = 4
+#: On a CPU objects are batched up to so many pixels of masks at the network's input size: 4 objects
+#: at 288 x 288. More are slower, since what is made of them no longer fits in the cache.
+CPU_BATCH_CELLS = 340_000
 #: Logits given back to the network as a dense prompt are limited to this.
 _PROMPT_LOGIT = 32.0
 
@@ -35,11 +40,13 @@ class ObjectTracker:
     """
 
     def __init__(self, model: Sam2VideoModel, *, memory: MemoryPolicy | None = None,
-                 states: StatePolicy | None = None, masks: MaskPolicy | None = None) -> None:
-        self.network = Sam2Network(model)
+                 states: StatePolicy | None = None, masks: MaskPolicy | None = None,
+                 compute: ComputePolicy = ComputePolicy()) -> None:
+        self.network = Sam2Network(model, compute)
         self.memory = memory or MemoryPolicy.good()
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
+        self.compute = compute
         self.encoded = 0
         self._objects: dict[str, Tracked] = {}
         self._kept: deque[Seen] = deque(maxlen=KEPT_FRAMES)
@@ -47,16 +54,18 @@ class ObjectTracker:
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike, *, device: str = 'cpu',
-                        dtype: torch.dtype = torch.float32, image_size: int | None = None,
+                        dtype: torch.dtype = torch.float32, input_size: int | None = None,
                         memory: MemoryPolicy | None = None, states: StatePolicy | None = None,
-                        masks: MaskPolicy | None = None) -> 'ObjectTracker':
-        """A tracker from a folder with config.json and weights, as `facebook/sam2.1-hiera-*` are.
+                        masks: MaskPolicy | None = None,
+                        compute: ComputePolicy = ComputePolicy()) -> 'ObjectTracker':
+        """A tracker from a folder with config.json and weights, as `facebook/sam2.1-hiera-*` are,
+        or from an official .pt file, see `load_model`.
 
-        image_size: another input size in pixels than the checkpoint's. Raises PixelReferError
+        input_size: another input size in pixels than the checkpoint's. Raises PixelReferError
         CHECKPOINT naming file and reason.
         """
-        model = load_model(path, device=device, dtype=dtype, image_size=image_size)
-        return cls(model, memory=memory, states=states, masks=masks)
+        model = load_model(path, device=device, dtype=dtype, input_size=input_size)
+        return cls(model, memory=memory, states=states, masks=masks, compute=compute)
 
     @property
     def ids(self) -> list[str]:
@@ -142,9 +151,10 @@ class ObjectTracker:
                 'STAMP_TOO_OLD', f'the frame of {frame.stamp_ns} ns is older than the newest one '
                 f'processed, {self._kept[-1].stamp_ns} ns; frames are taken in order')
         seen = self._frame(frame)
-        self._follow([each for each in self._objects.values() if each.index != seen.index], seen)
+        large = self._follow(
+            [each for each in self._objects.values() if each.index != seen.index], seen)
         if self.masks.exclusive:
-            self._exclude(seen)
+            exclude(list(self._objects.values()), seen, large)
         return [tracked.track for tracked in self._objects.values()]
 
     def held(self) -> Held:
@@ -210,8 +220,8 @@ class ObjectTracker:
         tracked.bank.anchor(Remembered(index, seen.stamp_ns, memory[0].to(MEMORY_DTYPE),
                                        decoded.pointer[0]))
         tracked.given, tracked.index = given, index
-        self._publish(tracked, seen, decoded, lambda area: tracked.machine.prompted(
-            area, seen.stamp_ns))
+        publish([tracked], seen, decoded, [
+            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks)
         for later in [each for each in self._kept if each.index > index]:
             self._follow([tracked], later)
         return tracked.track
@@ -240,79 +250,52 @@ class ObjectTracker:
                                  believe=self.memory.believe_prompt)
         return decoded, Given(seen.stamp_ns, points, labels, None)
 
-    def _follow(self, objects: list[Tracked], seen: Seen) -> None:
-        """Decode one frame for several objects as one batch, then remember the good ones."""
+    def _follow(self, objects: list[Tracked], seen: Seen) -> dict[str, Tensor]:
+        """Decode one frame for several objects as one batch, then remember the good ones; gives
+        each one's mask logits at the size of the frame."""
         if not objects:
-            return
-        network, count = self.network, len(objects)
-        features = seen.features.for_objects(count)
-        image = network.condition(features.coarse,
-                                  [each.bank.selection(seen.index) for each in objects])
-        several = network.multimask(False, 0)
-        decoded = Decoded.joined([
-            network.choose(network.candidates(image[at], features.rows(at).fine, None, None),
-                           several) for at in self._batches(count)])
+            return {}
+        network, features = self.network, seen.features
+        several, parts = network.multimask(False, 0), []
+        for at in self._batches(len(objects)):
+            image = network.condition(
+                features.coarse, [each.bank.selection(seen.index) for each in objects[at]])
+            parts.append(network.choose(
+                network.candidates(image, features.fine, None, None), several))
+        decoded = Decoded.joined(parts)
+        # one transfer for all objects: each waits for the device
+        measured = torch.stack([decoded.score.float(), decoded.iou.float(),
+                                (decoded.logits > 0).sum((1, 2)).float()], dim=1).tolist()
+        large = publish(objects, seen, decoded, [
+            lambda area, tracked=tracked, score=score, iou=iou:
+            tracked.machine.update(score, iou, area, seen.stamp_ns)
+            for tracked, (score, iou, _) in zip(objects, measured)], self.masks)
         kept = []
-        for row, tracked in enumerate(objects):
-            own = decoded.row(row)
-            score, iou = float(own.score[0]), float(own.iou[0])
+        for row, (tracked, (score, iou, cells)) in enumerate(zip(objects, measured)):
             tracked.index = seen.index
-            self._publish(tracked, seen, own, lambda area, tracked=tracked, score=score, iou=iou:
-                          tracked.machine.update(score, iou, area, seen.stamp_ns))
-            cells = int((own.logits > 0).sum())
-            if self.memory.takes(score, iou, cells) and (
+            if self.memory.takes(score, iou, int(cells)) and (
                     tracked.machine.state.in_view or not self.memory.by_rank):
                 kept.append(row)
-        if not kept:
-            return
-        rows = torch.tensor(kept, device=network.device)
+        if kept:
+            self._remember([objects[row] for row in kept], seen, decoded if len(kept) == len(
+                objects) else decoded.rows(torch.tensor(kept, device=network.device)))
+        return large
+
+    def _remember(self, objects: list[Tracked], seen: Seen, decoded: Decoded) -> None:
+        network = self.network
         memory = torch.cat([
-            network.remember(features.coarse[:len(rows[at])],
-                             network.full_size(decoded.logits[rows[at]]), decoded.score[rows[at]],
-                             torch.zeros(len(rows[at]), dtype=torch.bool, device=network.device))
-            for at in self._batches(len(kept))])
-        for at, row in enumerate(kept):
+            network.remember(seen.features.coarse, network.full_size(decoded.logits[at]),
+                             decoded.score[at]).to(MEMORY_DTYPE)
+            for at in self._batches(len(objects))])
+        for row, tracked in enumerate(objects):
             # clones: a view would keep the whole batch, other objects' memories included
-            objects[row].bank.add(Remembered(
-                seen.index, seen.stamp_ns, memory[at].to(MEMORY_DTYPE).clone(),
-                decoded.pointer[row].clone()))
+            tracked.bank.add(Remembered(seen.index, seen.stamp_ns, memory[row].clone(),
+                                        decoded.pointer[row].clone()))
 
     def _batches(self, count: int) -> list[slice]:
-        """How `count` objects go through the convolutions: all at once on a GPU, one by one on a
-        CPU, whose kernels choose the order of their sums by the size of the batch: there another
-        object would change the last bits of this one's mask."""
+        """How `count` objects go through the network: all at once, but on a CPU so many that what
+        is made of their masks stays in its cache."""
+        most = count
         if self.network.device.type == 'cpu':
-            return [slice(row, row + 1) for row in range(count)]
-        return [slice(0, count)]
-
-    def _publish(self, tracked: Tracked, seen: Seen, decoded: Decoded,
-                 judge: Callable[[int], TrackState]) -> None:
-        """Make the object's track from its logits; `judge` turns the mask's area into a state."""
-        mask = (pixels.to_masks(decoded.logits, seen.height, seen.width)[0] > 0).numpy()
-        mask = pixels.without_islands(mask, self.masks.islands)
-        area = int(mask.sum())
-        state = judge(area)
-        score = float(decoded.score[0].sigmoid() * decoded.iou[0].clamp(0, 1))
-        shown = state.in_view
-        tracked.track = Track(
-            tracked.id, state, mask if shown else None, score,
-            pixels.box_of(mask) if shown else None, area if shown else 0, seen.stamp_ns,
-            tracked.machine.last_seen_ns, decoded.logits[0].float().cpu().clone())
-
-    def _exclude(self, seen: Seen) -> None:
-        """Give pixels that several objects claim to the one with the largest logit; an object that
-        is left none is not in view."""
-        shown = [each for each in self._objects.values() if each.track.mask is not None]
-        if len(shown) < 2:
-            return
-        logits = pixels.to_masks(torch.stack([each.track.logits for each in shown]), seen.height,
-                                 seen.width)
-        winner = logits.argmax(0).numpy()
-        for rank, each in enumerate(shown):
-            mask, state = each.track.mask & (winner == rank), each.track.state
-            if not mask.any():
-                mask, state = None, each.machine.covered(seen.stamp_ns)
-            each.track = replace(
-                each.track, state=state, mask=mask, last_seen_ns=each.machine.last_seen_ns,
-                box=None if mask is None else pixels.box_of(mask),
-                area=0 if mask is None else int(mask.sum()))
+            most = max(1, CPU_BATCH_CELLS // self.network.size ** 2)
+        return [slice(start, min(start + most, count)) for start in range(0, count, most)]

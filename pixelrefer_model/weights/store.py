@@ -151,14 +151,17 @@ def digests(file: Path) -> tuple[str, str]:
 
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:
-    """The folder of a checkpoint. `name` is `tiny` (packaged), a folder, or the name of one that
-    was downloaded, a folder first; `kind` is 'tracker' or 'refer'. Never downloads.
+    """The folder of a checkpoint, or the .pt file of a tracker. `name` is `tiny` (packaged), a path,
+    or the name of one that was downloaded, a path first; `kind` is 'tracker' or 'refer'. Never
+    downloads.
 
     Raises PixelReferError CHECKPOINT, with the line that mends it, when there is none, or half.
     """
     if str(name) == 'tiny':
         return TINY[kind]
     folder = Path(name).expanduser()
+    if kind == 'tracker' and folder.suffix == '.pt' and folder.is_file():
+        return folder
     if folder.is_dir():
         if (folder / INCOMPLETE).exists() and not (folder / MANIFEST).exists():
             coming = Manifest.read(folder / INCOMPLETE)

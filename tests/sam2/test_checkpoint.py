@@ -81,11 +81,11 @@ def test_a_setting_that_no_model_can_be_built_with_is_named_with_its_file(
 
 
 def test_another_input_size_needs_no_other_weights(folder):
-    tracker = ObjectTracker.from_checkpoint(folder, image_size=128)
+    tracker = ObjectTracker.from_checkpoint(folder, input_size=128)
     track = tracker.add('a', Box(22, 34, 58, 68), frame(0))
     assert tuple(track.logits.shape) == (32, 32)
     tracker.step(frame(1))
-    assert 'multiple' in reason(folder, image_size=100)
+    assert 'multiple' in reason(folder, input_size=100)
 
 
 def test_changing_the_input_size_and_back_changes_no_mask(narrow):

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is set as a parameter arrives at the models, and the parameter file names them all."""
+
+from pathlib import Path
+
+import yaml
+
+from pixelrefer_ros import models
+from pixelrefer_ros.parameters import RULES, Settings
+
+DEFAULTS = {name: rule.default for name, rule in RULES.items()}
+
+
+def test_the_parameter_file_says_the_defaults_of_all():
+    file = Path(__file__).parents[2] / 'config' / 'pixelrefer.yaml'
+    assert yaml.safe_load(file.read_text())['/**']['ros__parameters'] == DEFAULTS
+
+
+def test_the_trackers_parameters_arrive():
+    tracker = models.load(Settings(**DEFAULTS | {
+        'tracker_input_size': 128, 'tracker_memory_frames': 3, 'tracker_memory_stride': 5,
+        'tracker_compile': True})).tracker
+    assert tracker.network.size == 128
+    assert (tracker.memory.spatial, tracker.memory.stride) == (3, 5)
+    assert tracker.compute.compile_encoder
+
+
+def test_zero_means_what_the_checkpoint_says():
+    tracker = models.load(Settings(**DEFAULTS)).tracker
+    assert tracker.network.size == 288 and tracker.memory.spatial is None
