@@ -47,7 +47,7 @@ WARM = 16
 #: The session rounds its memory to bfloat16, so does the tracker with it; a sum in another order is
 #: rounded the other way now and then, which moves logits (of about 10) by so much at most. The sign
 #: of one that is nearer to zero says nothing.
-TOLERANCE = 0.1
+TOLERANCE = 0.05
 STAGES = ('encode', 'condition', 'decode', 'remember', 'publish')
 
 
@@ -262,7 +262,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--out', type=Path, default=Path(__file__).resolve().parent)
     args = parser.parse_args(argv)
     torch.set_num_threads(args.threads)
-    tiny = Sam2VideoModel.from_pretrained(TINY['tracker']).to(args.device).eval()
+    tiny = Sam2VideoModel.from_pretrained(TINY['tracker'], dtype=torch.float32)
+    tiny = tiny.to(args.device).eval()
     large = released_shape(512).to(args.device)
     with torch.inference_mode():
         turns = take_turns(tiny, prompts(args.objects), recording(), args.rounds, args.frames,
