@@ -267,7 +267,8 @@ def report(bench: Answers, ratios: Sequence[Ratio], made: Sequence[Curve], pictu
         'runs in turn. Plain: `benchmarks/plain.py`. No question about what is remembered called '
         'the vision tower (counted).', '',
         *TABLE, *(ratio.row for ratio in ratios), '',
-        'On a CUDA GPU: not run; none could be had.', '', f'![cost as it grows]({picture})', '',
+        'On a CUDA GPU: not run; none could be had.', '',
+        *([f'![cost as it grows]({picture})', ''] if made else []),
         *(f'- {words}' for curve in made for words in curve.words), ''])
 
 
@@ -276,12 +277,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'answers.md')
     parser.add_argument('--small', action='store_true', help='tiny sizes, to try the command')
+    parser.add_argument('--no-curves', action='store_true', help='the ratios alone')
     options = parser.parse_args(arguments)
     bench = Answers(SMALL if options.small else Sizes())
     ratios = [ratio for part in tqdm((descriptions, second_question, history), 'ratios')
               for ratio in part(bench)]
-    made, picture = curves(bench), options.out.with_suffix('.png')
-    draw(made, picture)
+    made, picture = [] if options.no_curves else curves(bench), options.out.with_suffix('.png')
+    if made:
+        draw(made, picture)
     text = report(bench, ratios, made, picture.name)
     options.out.write_text(text, encoding='utf-8')
     print(text)
