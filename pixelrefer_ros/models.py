@@ -26,7 +26,8 @@ def load(settings: Settings) -> Any:
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
             abstain_below=settings.abstain_below,
             abstain_under_px=settings.abstain_under_px,
-            prefixes=KeepPrefixes(settings.prefix_cache_mib * 2 ** 20),
+            # a kept prefix rounds otherwise than one that is read anew
+            prefixes=KeepPrefixes(0 if settings.lockstep else settings.prefix_cache_mib * 2 ** 20),
             tracker_input_size=settings.tracker_input_size or None,
             tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,
                                         stride=settings.tracker_memory_stride),

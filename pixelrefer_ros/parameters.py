@@ -85,7 +85,8 @@ RULES: dict[str, Rule] = {
                              'would rest on has fewer pixels become "I cannot tell."; 0: none for '
                              'that reason.', 0, 1_000_000),
     'prefix_cache_mib': Rule(256, 'MiB of keys and values of past prompts, kept so that the next '
-                             'question about the same objects costs only its own words; 0: none.',
+                             'question about the same objects costs only its own words; 0, and in '
+                             'lockstep: none.',
                              0, 65_536),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),

@@ -28,3 +28,11 @@ def test_the_trackers_parameters_arrive():
 def test_zero_means_what_the_checkpoint_says():
     tracker = models.load(Settings(**DEFAULTS)).tracker
     assert tracker.network.size == 288 and tracker.memory.spatial is None
+
+
+def test_prompts_are_remembered_within_bounds_and_not_at_all_in_lockstep():
+    def kept(**given) -> int:
+        return models.load(Settings(**DEFAULTS | given)).language.prefixes.policy.most_bytes
+
+    assert kept(prefix_cache_mib=3) == 3 * 2 ** 20
+    assert kept(prefix_cache_mib=3, lockstep=True) == 0
