@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language import LanguageModel, Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferConfig, PixelReferLite, RegionEncoder
+from loading_support import configured, refusal, rewrite, same_weights
 from pixelrefer_support import CHECKPOINT
 
 
@@ -19,30 +20,6 @@ from pixelrefer_support import CHECKPOINT
 def folder(tmp_path):
     shutil.copytree(CHECKPOINT, tmp_path / 'model')
     return tmp_path / 'model'
-
-
-def refusal(folder):
-    with pytest.raises(PixelReferError) as error:
-        PixelReferLite.from_checkpoint(folder)
-    assert error.value.code == 'CHECKPOINT'
-    return error.value.message
-
-
-def rewrite(folder, change):
-    tensors = load_file(folder / 'model.safetensors')
-    change(tensors)
-    save_file(tensors, folder / 'model.safetensors')
-
-
-def configured(folder, **values):
-    file = folder / 'config.json'
-    stored = {**json.loads(file.read_text()), **values}
-    file.write_text(json.dumps({k: v for k, v in stored.items() if v is not ...}))
-
-
-def same_weights(one, other):
-    ours, theirs = one.state_dict(), other.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def test_released_names_are_all_used_but_the_dead_ones(golden):

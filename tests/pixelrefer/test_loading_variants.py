@@ -14,6 +14,7 @@ from benchmarks import load_memory
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.pixelrefer import (
     ImageEncoder, PixelRefer, PixelReferConfig, PixelReferLite, PixelReferModel, loading, weights)
+from loading_support import configured, refusal, rewrite, same_weights
 from pixelrefer_support import CHECKPOINT, FULL_CHECKPOINT
 
 PROJECTOR = 'model.mm_projector.readout.0.weight'
@@ -24,30 +25,6 @@ def folder(request, tmp_path):
     shutil.copytree({'lite': CHECKPOINT, 'full': FULL_CHECKPOINT}[request.param],
                     tmp_path / request.param)
     return tmp_path / request.param
-
-
-def refusal(folder, kind=PixelReferModel):
-    with pytest.raises(PixelReferError) as error:
-        kind.from_checkpoint(folder)
-    assert error.value.code == 'CHECKPOINT'
-    return error.value.message
-
-
-def rewrite(folder, change):
-    tensors = load_file(folder / 'model.safetensors')
-    change(tensors)
-    save_file(tensors, folder / 'model.safetensors')
-
-
-def configured(folder, **values):
-    file = folder / 'config.json'
-    stored = {**json.loads(file.read_text()), **values}
-    file.write_text(json.dumps({k: v for k, v in stored.items() if v is not ...}))
-
-
-def same_weights(one, other):
-    ours, theirs = one.state_dict(), other.state_dict()
-    return ours.keys() == theirs.keys() and all(torch.equal(ours[k], theirs[k]) for k in ours)
 
 
 def test_config_json_says_which_variant_a_folder_is(folder, golden, golden_full):
