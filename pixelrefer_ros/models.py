@@ -11,7 +11,8 @@ from pixelrefer_ros.parameters import Settings
 
 
 def load(settings: Settings) -> Any:
-    """A PerceptionEngine, warmed up. Raises PixelReferError CHECKPOINT, naming file and reason."""
+    """A PerceptionEngine, warmed up. Raises PixelReferError CHECKPOINT, naming file and reason,
+    UNSUPPORTED for a quantization whose library is not here, or OUT_OF_MEMORY."""
     import torch
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
