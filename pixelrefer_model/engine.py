@@ -72,7 +72,7 @@ class PerceptionEngine:
             ObjectTracker.from_checkpoint(
                 checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype,
                 input_size=settings.tracker_input_size, memory=settings.tracker_memory,
-                compute=settings.tracker_compute),
+                look=settings.tracker_look, compute=settings.tracker_compute),
             encoder_for(model, settings.encode), language, settings)
 
     def warm_up(self) -> None:

@@ -10,7 +10,7 @@ from pixelrefer_model.language.graphs import Steps
 from pixelrefer_model.language.sampling import Sampling
 from pixelrefer_model.memory import EveryInterval, KeepLast, KeyframePolicy
 from pixelrefer_model.pixelrefer import EncodePolicy
-from pixelrefer_model.sam2 import ComputePolicy, MemoryPolicy
+from pixelrefer_model.sam2 import ComputePolicy, LookPolicy, MemoryPolicy
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,8 @@ class EngineSettings:
     """Policies of the engine.
 
     Tracking. tracker_input_size: side in pixels of what the tracker sees, None as its checkpoint
-    says. tracker_memory, tracker_compute: its policies.
+    says. tracker_memory, tracker_compute: its policies. tracker_look: how closely it looks at what
+    is prompted, None as its checkpoint says.
 
     Memory. keyframes: when an object is observed. keep: which observations of it are kept.
     keep_images: as `keep`, for a model that sees the whole image: each of these observations holds
@@ -37,6 +38,7 @@ class EngineSettings:
     tracker_input_size: int | None = None
     tracker_memory: MemoryPolicy = MemoryPolicy.good()
     tracker_compute: ComputePolicy = ComputePolicy()
+    tracker_look: LookPolicy | None = None
     keyframes: KeyframePolicy = EveryInterval(0.5)
     keep: KeepLast = KeepLast(32)
     keep_images: KeepLast = KeepLast(4)

@@ -13,6 +13,7 @@ from transformers import Sam2VideoConfig, Sam2VideoModel
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.sam2 import official
+from pixelrefer_model.sam2.policy import LookPolicy
 
 #: Looked for in this order; the last ones are read with `weights_only`.
 WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model.bin', 'model.pt')
@@ -166,6 +167,19 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
     for parameter in model.parameters():
         parameter.requires_grad_(False)
     return model
+
+
+def look_of(path: str | os.PathLike, config: Sam2VideoConfig) -> LookPolicy:
+    """How closely prompts are to be looked at with this checkpoint: `prompt_look` of its
+    configuration, fields of LookPolicy by name; never where there is none. Raises PixelReferError
+    CHECKPOINT for fields or values that there are not."""
+    said = getattr(config, 'prompt_look', None)
+    if said is None:
+        return LookPolicy.never()
+    try:
+        return LookPolicy(**said)
+    except (TypeError, ValueError) as error:
+        raise _refuse(Path(path), f'prompt_look {said!r} is not a LookPolicy ({error})') from error
 
 
 def save_model(model: Sam2VideoModel, folder: str | os.PathLike,

@@ -85,6 +85,34 @@ class ComputePolicy:
 
 
 @dataclass(frozen=True)
+class LookPolicy:
+    """Whether what is prompted is looked at once more, enlarged, and how.
+
+    `looks`: so many times at most; 0 is what SAM 2 does. A box is looked at once; clicks once as
+    they are, and once as a box around what that gave. `fill`: the object takes this share of the
+    window's longer side. `least`: the window is this share of the frame at least.
+    """
+
+    looks: int = 0
+    fill: float = 0.6
+    least: float = 0.3
+
+    def __post_init__(self) -> None:
+        if self.looks < 0 or not 0 < self.fill <= 1 or not 0 < self.least <= 1:
+            raise ValueError(f'{self}; looks from 0 on, and shares over 0 up to 1 are allowed')
+
+    @classmethod
+    def never(cls) -> 'LookPolicy':
+        """The frame is seen as a whole only, as in SAM 2: the default of checkpoints."""
+        return cls()
+
+    @classmethod
+    def closer(cls) -> 'LookPolicy':
+        """As the packaged tracker was measured."""
+        return cls(looks=2)
+
+
+@dataclass(frozen=True)
 class MaskPolicy:
     """How logits become published masks: connected parts under `islands` of the area are dropped;
     `exclusive`: a pixel claimed by several objects goes to the one with the largest logit, and an

@@ -14,10 +14,11 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt, check_selects
 from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
-from pixelrefer_model.sam2.checkpoint import load_model
+from pixelrefer_model.sam2.checkpoint import load_model, look_of
+from pixelrefer_model.sam2.look import look_closer
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
 from pixelrefer_model.sam2.policy import (
-    ComputePolicy, MaskPolicy, MemoryPolicy, StatePolicy)
+    ComputePolicy, LookPolicy, MaskPolicy, MemoryPolicy, StatePolicy)
 from pixelrefer_model.sam2.publish import exclude, publish
 from pixelrefer_model.sam2.track import Held, Track, TrackState
 from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
@@ -41,12 +42,15 @@ class ObjectTracker:
 
     def __init__(self, model: Sam2VideoModel, *, memory: MemoryPolicy | None = None,
                  states: StatePolicy | None = None, masks: MaskPolicy | None = None,
+                 look: LookPolicy = LookPolicy.never(),
                  compute: ComputePolicy = ComputePolicy()) -> None:
         self.network = Sam2Network(model, compute)
         self.memory = memory or MemoryPolicy.good()
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
+        self.look = look
         self.compute = compute
+        #: Frames encoded so far; closer looks at a prompt are not counted.
         self.encoded = 0
         self._objects: dict[str, Tracked] = {}
         self._kept: deque[Seen] = deque(maxlen=KEPT_FRAMES)
@@ -56,16 +60,18 @@ class ObjectTracker:
     def from_checkpoint(cls, path: str | os.PathLike, *, device: str = 'cpu',
                         dtype: torch.dtype = torch.float32, input_size: int | None = None,
                         memory: MemoryPolicy | None = None, states: StatePolicy | None = None,
-                        masks: MaskPolicy | None = None,
+                        masks: MaskPolicy | None = None, look: LookPolicy | None = None,
                         compute: ComputePolicy = ComputePolicy()) -> 'ObjectTracker':
         """A tracker from a folder with config.json and weights, as `facebook/sam2.1-hiera-*` are,
         or from an official .pt file, see `load_model`.
 
-        input_size: another input size in pixels than the checkpoint's. Raises PixelReferError
-        CHECKPOINT naming file and reason.
+        input_size: another input size in pixels than the checkpoint's. look: None as its
+        config.json says under `prompt_look`, and never where that says nothing. Raises
+        PixelReferError CHECKPOINT naming file and reason.
         """
         model = load_model(path, device=device, dtype=dtype, input_size=input_size)
-        return cls(model, memory=memory, states=states, masks=masks, compute=compute)
+        return cls(model, memory=memory, states=states, masks=masks, compute=compute,
+                   look=look_of(path, model.config) if look is None else look)
 
     @property
     def ids(self) -> list[str]:
@@ -86,7 +92,7 @@ class ObjectTracker:
         prompt.check(frame.width, frame.height)
         check_selects(prompt)
         tracked = self._fresh(object_id)
-        track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
+        track = self._prompt(tracked, prompt, frame, alone=True)
         self._objects[object_id] = tracked
         return track
 
@@ -99,7 +105,7 @@ class ObjectTracker:
         """
         tracked = self._known(object_id)
         prompt.check(frame.width, frame.height)
-        return self._prompt(tracked, prompt, self._frame(frame), alone=False)
+        return self._prompt(tracked, prompt, frame, alone=False)
 
     @torch.inference_mode()
     def replace(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
@@ -111,7 +117,7 @@ class ObjectTracker:
         prompt.check(frame.width, frame.height)
         check_selects(prompt)
         tracked = self._fresh(object_id)
-        track = self._prompt(tracked, prompt, self._frame(frame), alone=True)
+        track = self._prompt(tracked, prompt, frame, alone=True)
         self._objects[object_id] = tracked
         return track
 
@@ -196,9 +202,10 @@ class ObjectTracker:
         self._kept.append(seen)
         return seen
 
-    def _prompt(self, tracked: Tracked, prompt: Prompt, seen: Seen, alone: bool) -> Track:
-        """Apply a prompt on `seen`, remember it as an anchor, catch up to the newest frame."""
-        network, index = self.network, tracked.bank.index_of(seen.stamp_ns)
+    def _prompt(self, tracked: Tracked, prompt: Prompt, frame: Frame, alone: bool) -> Track:
+        """Apply a prompt on `frame`, remember it as an anchor, catch up to the newest frame."""
+        network, seen, large = self.network, self._frame(frame), None
+        index = tracked.bank.index_of(seen.stamp_ns)
         if index is not None:
             # no longer kept, but remembered of this object: what came after it is made anew
             seen = replace(seen, index=index)
@@ -211,7 +218,10 @@ class ObjectTracker:
             decoded, full = network.given(seen.features, mask)
             given = Given(seen.stamp_ns, None, None, decoded.logits)
         else:
-            decoded, given = self._point_at(tracked, prompt, seen, before, alone)
+            decoded, given, whole = self._point_at(tracked, prompt, seen, before, alone)
+            if whole:
+                decoded, large = look_closer(network, self.look, frame.image, given.points,
+                                             given.labels, decoded)
             full = network.full_size(decoded.logits)
         score = decoded.score.clamp(min=1.0) if self.memory.believe_prompt else decoded.score
         memory = network.remember(seen.features.coarse, full, score,
@@ -221,13 +231,15 @@ class ObjectTracker:
                                        decoded.pointer[0]))
         tracked.given, tracked.index = given, index
         publish([tracked], seen, decoded, [
-            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks)
+            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks, large)
         for later in [each for each in self._kept if each.index > index]:
             self._follow([tracked], later)
         return tracked.track
 
     def _point_at(self, tracked: Tracked, prompt: Prompt, seen: Seen, before: Given | None,
-                  alone: bool) -> tuple[Decoded, Given]:
+                  alone: bool) -> tuple[Decoded, Given, bool]:
+        """The mask that points give, what was given in all, and whether that is all there is:
+        neither memory nor an earlier mask has a part in it."""
         network, features = self.network, seen.features
         points, labels = pixels.to_points(prompt, seen.width, seen.height, network.size,
                                           network.device)
@@ -248,7 +260,7 @@ class ObjectTracker:
         found = network.candidates(image, features.fine, points, labels, dense)
         decoded = network.choose(found, network.multimask(alone, points.shape[1]),
                                  believe=self.memory.believe_prompt)
-        return decoded, Given(seen.stamp_ns, points, labels, None)
+        return decoded, Given(seen.stamp_ns, points, labels, None), alone and dense is None
 
     def _follow(self, objects: list[Tracked], seen: Seen) -> dict[str, Tensor]:
         """Decode one frame for several objects as one batch, then remember the good ones; gives

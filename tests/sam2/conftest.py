@@ -17,6 +17,7 @@ def small_model(seed: int = 0, size: int = SIZE, width: int = 128,
                 stages: tuple[int, ...] = (24, 48, 96, 192)) -> Sam2VideoModel:
     """Random weights; object score and predicted IoU are lifted so that objects count as seen."""
     config = tiny_config(size, width, stages)
+    config.prompt_look = None
     if size < SIZE:
         config.memory_attention_num_layers = 1
         config.vision_config.backbone_config.blocks_per_stage = [1, 1, 1, 1]

@@ -2,10 +2,13 @@
 """The tiny SAM 2: the released architecture with narrow widths."""
 
 import math
+from dataclasses import asdict
 
 import torch
 from torch import nn
 from transformers import Sam2VideoConfig, Sam2VideoModel
+
+from pixelrefer_model.sam2 import LookPolicy
 
 #: Side of the input in pixels.
 SIZE = 288
@@ -19,11 +22,12 @@ def tiny_config(size: int = SIZE, width: int = WIDTH, stages: tuple[int, ...] = 
 
     memory_encoder_output_channels is 64 because the memory attention of transformers has that
     number built in. Tracking takes the single mask: choosing among alternatives by a predicted
-    IoU needs a better IoU head than so small a network has.
+    IoU needs a better IoU head than so small a network has. prompt_look: at its input size a
+    prompt gains by being looked at closer.
     """
     return Sam2VideoConfig(
         image_size=size, num_maskmem=5, max_object_pointers_in_encoder=16,
-        multimask_output_for_tracking=False,
+        multimask_output_for_tracking=False, prompt_look=asdict(LookPolicy.closer()),
         memory_attention_hidden_size=width, memory_attention_num_layers=2,
         memory_attention_downsample_rate=2,
         memory_attention_feed_forward_hidden_size=3 * width, memory_attention_dropout=0.0,
