@@ -2,12 +2,16 @@
 """Devices: which there are, what they can do, the choice of one, and running out of memory."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 from pixelrefer_model.errors import PixelReferError
+
+Made = TypeVar('Made')
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 AUTO = 'auto'
@@ -70,6 +74,25 @@ def is_out_of_memory(error: BaseException) -> bool:
     """Whether an error of PyTorch says so; on the CPU it is a plain RuntimeError."""
     return isinstance(error, torch.OutOfMemoryError) or (
         isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
+
+
+def guarded(act: Callable[..., Made], *arguments: object, device: torch.device, what: str,
+            free: Callable[[], None] = lambda: None) -> Made:
+    """What `act` makes of the arguments.
+
+    Raises PixelReferError OUT_OF_MEMORY, saying that `device` has no memory left `what`, where it
+    has none: then `free` was called and nothing of the attempt is held any more.
+    """
+    try:
+        return act(*arguments)
+    except RuntimeError as error:
+        if not is_out_of_memory(error):
+            raise
+    # Outside of the clause: within it the error would hold on to the tensors of the attempt.
+    free()
+    if device.type == 'cuda':
+        torch.cuda.empty_cache()
+    raise PixelReferError('OUT_OF_MEMORY', f'{device} has no memory left {what}')
 
 
 def _cpu() -> Device:

@@ -4,12 +4,12 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from pixelrefer_model.device import is_out_of_memory
+from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language import decoding
 from pixelrefer_model.language.cache import (
@@ -24,8 +24,6 @@ from pixelrefer_model.language.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferModel
-
-Made = TypeVar('Made')
 
 
 class LanguageModel:
@@ -150,8 +148,6 @@ class LanguageModel:
         self.prefixes.clear()
         if self._fixed is not None:
             self._fixed.clear()
-        if self.model.device.type == 'cuda':
-            torch.cuda.empty_cache()
 
     def _prefill(self, work: Sequence[TokenizedPrompt], most: int, step: FixedStep | None
                  ) -> Decoding:
@@ -189,18 +185,11 @@ class LanguageModel:
             batch.state = batch.step.decode(batch.state, batch.chosen)
         return batch.choose()
 
-    def _guarded(self, act: Callable[..., Made], *arguments: object) -> Made:
+    def _guarded(self, act: Callable[..., '_Batch'], *arguments: object) -> '_Batch':
         """Run a step on the device. Raises PixelReferError OUT_OF_MEMORY, everything freed."""
-        try:
-            return act(*arguments)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-        # Outside of the clause: within it the error would hold on to the tensors of the step.
-        self.free()
-        raise PixelReferError(
-            'OUT_OF_MEMORY', f'{self.model.device} has no memory left for this; ask about fewer '
-            'objects or frames at once, or for a shorter answer')
+        return guarded(act, *arguments, device=self.model.device, free=self.free,
+                       what='for this; ask about fewer objects or frames at once, or for a '
+                       'shorter answer')
 
     def _check_request(self, prompt: RenderedPrompt, max_new_tokens: int) -> None:
         if max_new_tokens < 1:

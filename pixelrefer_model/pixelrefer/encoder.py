@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.device import guarded
 from pixelrefer_model.pixelrefer.batch import RegionBatch, collate
 from pixelrefer_model.pixelrefer.loading import digest
 from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelRefer, PixelReferModel
@@ -111,16 +111,13 @@ class RegionEncoder:
 
         Raises PixelReferError OUT_OF_MEMORY; what the attempt held is free again then.
         """
-        try:
+        def run() -> list[Tensor]:
             with torch.inference_mode():
                 return [made.cpu() for made in encode(batch.to(self.model.device))]
-        except torch.cuda.OutOfMemoryError:
-            pass
-        # Here nothing refers to the tensors of the attempt any more; inside `except` it would.
-        torch.cuda.empty_cache()
-        raise PixelReferError(
-            'OUT_OF_MEMORY', f'{self.model.device} has no memory left to encode '
-            f'{len(batch)} regions ({len(batch.patches)} patches) at once; fewer are allowed')
+
+        return guarded(
+            run, device=self.model.device, what=f'to encode {len(batch)} regions '
+            f'({len(batch.patches)} patches) at once; fewer are allowed')
 
     def _warn_of(self, missed: np.ndarray) -> None:
         """Count thin masks; log the 1st, the 2nd, the 4th, the 8th, ..., so that a wire seen in

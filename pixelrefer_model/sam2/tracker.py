@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 from transformers import Sam2VideoModel
 
+from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt, check_selects
 from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
+from pixelrefer_model.sam2.batches import Batches
 from pixelrefer_model.sam2.checkpoint import load_model, look_of
 from pixelrefer_model.sam2.look import look_closer
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
@@ -25,9 +27,6 @@ from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
 #: Features of so many processed frames are kept for prompts on a frame just past.
 KEPT_FRAMES = 4
-#: On a CPU objects are batched up to so many pixels of masks at the network's input size: 4 objects
-#: at 288 x 288. More are slower, since what is made of them no longer fits in the cache.
-CPU_BATCH_CELLS = 340_000
 #: Logits given back to the network as a dense prompt are limited to this.
 _PROMPT_LOGIT = 32.0
 
@@ -37,7 +36,8 @@ class ObjectTracker:
     KEPT_FRAMES encoded frames. Objects never influence one another.
 
     Not thread safe: one worker owns it. Requests that cannot be served raise PixelReferError and
-    change nothing.
+    change nothing. Where the device has no memory for all objects at once they are followed in
+    smaller batches; OUT_OF_MEMORY is raised where that does not help, and the next call may work.
     """
 
     def __init__(self, model: Sam2VideoModel, *, memory: MemoryPolicy | None = None,
@@ -55,6 +55,7 @@ class ObjectTracker:
         self._objects: dict[str, Tracked] = {}
         self._kept: deque[Seen] = deque(maxlen=KEPT_FRAMES)
         self._next = 0
+        self._batches = Batches(self.network)
 
     @classmethod
     def from_checkpoint(cls, path: str | os.PathLike, *, device: str = 'cpu',
@@ -92,7 +93,7 @@ class ObjectTracker:
         prompt.check(frame.width, frame.height)
         check_selects(prompt)
         tracked = self._fresh(object_id)
-        track = self._prompt(tracked, prompt, frame, alone=True)
+        track = self._apply(tracked, prompt, frame, alone=True)
         self._objects[object_id] = tracked
         return track
 
@@ -105,7 +106,7 @@ class ObjectTracker:
         """
         tracked = self._known(object_id)
         prompt.check(frame.width, frame.height)
-        return self._prompt(tracked, prompt, frame, alone=False)
+        return self._apply(tracked, prompt, frame, alone=False)
 
     @torch.inference_mode()
     def replace(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
@@ -117,7 +118,7 @@ class ObjectTracker:
         prompt.check(frame.width, frame.height)
         check_selects(prompt)
         tracked = self._fresh(object_id)
-        track = self._prompt(tracked, prompt, frame, alone=True)
+        track = self._apply(tracked, prompt, frame, alone=True)
         self._objects[object_id] = tracked
         return track
 
@@ -190,8 +191,11 @@ class ObjectTracker:
             if seen.stamp_ns == frame.stamp_ns:
                 return seen
         network = self.network
-        features = network.encode(
-            pixels.to_pixels(frame.image, network.size, network.device, network.dtype))
+        features = guarded(
+            lambda: network.encode(pixels.to_pixels(
+                frame.image, network.size, network.device, network.dtype)),
+            device=network.device, free=self._kept.clear,
+            what='to encode a frame; a smaller input may do')
         self.encoded += 1
         later = [seen.index for seen in self._kept if seen.stamp_ns > frame.stamp_ns]
         if later:
@@ -201,6 +205,12 @@ class ObjectTracker:
         self._next += 1
         self._kept.append(seen)
         return seen
+
+    def _apply(self, tracked: Tracked, prompt: Prompt, frame: Frame, alone: bool) -> Track:
+        """`_prompt`, or PixelReferError OUT_OF_MEMORY, kept frames forgotten."""
+        return guarded(self._prompt, tracked, prompt, frame, alone, device=self.network.device,
+                       free=self._kept.clear, what=f'to take a prompt for {tracked.id!r}; fewer '
+                       'objects or a smaller input may do')
 
     def _prompt(self, tracked: Tracked, prompt: Prompt, frame: Frame, alone: bool) -> Track:
         """Apply a prompt on `frame`, remember it as an anchor, catch up to the newest frame."""
@@ -268,13 +278,14 @@ class ObjectTracker:
         if not objects:
             return {}
         network, features = self.network, seen.features
-        several, parts = network.multimask(False, 0), []
-        for at in self._batches(len(objects)):
+        several = network.multimask(False, 0)
+
+        def decode(at: slice) -> Decoded:
             image = network.condition(
                 features.coarse, [each.bank.selection(seen.index) for each in objects[at]])
-            parts.append(network.choose(
-                network.candidates(image, features.fine, None, None), several))
-        decoded = Decoded.joined(parts)
+            return network.choose(network.candidates(image, features.fine, None, None), several)
+
+        decoded = Decoded.joined(self._batches.run(len(objects), decode))
         # one transfer for all objects: each waits for the device
         measured = torch.stack([decoded.score.float(), decoded.iou.float(),
                                 (decoded.logits > 0).sum((1, 2)).float()], dim=1).tolist()
@@ -295,19 +306,10 @@ class ObjectTracker:
 
     def _remember(self, objects: list[Tracked], seen: Seen, decoded: Decoded) -> None:
         network = self.network
-        memory = torch.cat([
-            network.remember(seen.features.coarse, network.full_size(decoded.logits[at]),
-                             decoded.score[at]).to(MEMORY_DTYPE)
-            for at in self._batches(len(objects))])
+        memory = torch.cat(self._batches.run(len(objects), lambda at: network.remember(
+            seen.features.coarse, network.full_size(decoded.logits[at]),
+            decoded.score[at]).to(MEMORY_DTYPE)))
         for row, tracked in enumerate(objects):
             # clones: a view would keep the whole batch, other objects' memories included
             tracked.bank.add(Remembered(seen.index, seen.stamp_ns, memory[row].clone(),
                                         decoded.pointer[row].clone()))
-
-    def _batches(self, count: int) -> list[slice]:
-        """How `count` objects go through the network: all at once, but on a CPU so many that what
-        is made of their masks stays in its cache."""
-        most = count
-        if self.network.device.type == 'cpu':
-            most = max(1, CPU_BATCH_CELLS // self.network.size ** 2)
-        return [slice(start, min(start + most, count)) for start in range(0, count, most)]

@@ -9,8 +9,8 @@ import torch
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.prompt import Box, Click
 from pixelrefer_model.sam2 import ComputePolicy, MaskPolicy, MemoryPolicy, ObjectTracker, pixels
+from pixelrefer_model.sam2 import batches as batches_module
 from pixelrefer_model.sam2 import encoder as encoder_module
-from pixelrefer_model.sam2 import tracker as tracker_module
 from pixelrefer_model.sam2.checkpoint import load_model, save_model
 from tests.sam2.conftest import frame, small_model
 
@@ -39,7 +39,7 @@ def counted(model) -> Counter:
 
 @pytest.mark.parametrize('cells, batches', [(8 * 64 * 64, 1), (3 * 64 * 64, 3), (1, 8)])
 def test_a_frame_of_8_objects_is_one_encoding_and_few_batches(narrow, monkeypatch, cells, batches):
-    monkeypatch.setattr(tracker_module, 'CPU_BATCH_CELLS', cells)
+    monkeypatch.setattr(batches_module, 'CPU_CELLS', cells)
     tracker = crowd(narrow)
     calls = counted(narrow)
     tracker.step(frame(1))
