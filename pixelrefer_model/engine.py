@@ -23,6 +23,7 @@ from pixelrefer_model.language.images import with_images
 from pixelrefer_model.language.quantize import Quantization, quantize
 from pixelrefer_model.memory import Now, ObjectMemory, Observation, Selection, Window
 from pixelrefer_model.pixelrefer import PixelReferModel, RegionEncoder, encoder_for
+from pixelrefer_model.pixelrefer.attention import Attention, use_attention
 from pixelrefer_model.prompt import MaskPrompt, Prompt
 from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
 from pixelrefer_model.settings import EngineSettings
@@ -54,7 +55,7 @@ class PerceptionEngine:
     @classmethod
     def from_checkpoints(cls, tracker: str | Path = 'tiny', refer: str | Path = 'tiny', *,
                          device: str = 'cpu', dtype: torch.dtype = torch.float32,
-                         quantization: Quantization = 'none',
+                         quantization: Quantization = 'none', attention: Attention = 'sdpa',
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
         """Load both models. `tiny` names a packaged checkpoint, anything else a folder or the
         name of one that was downloaded (`pixelrefer download`); nothing is downloaded here. refer:
@@ -66,6 +67,7 @@ class PerceptionEngine:
         """
         model = PixelReferModel.from_checkpoint(
             checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
+        use_attention(model, attention)
         quantize(model, quantization)
         language = LanguageModel(model, prefixes=settings.prefixes, steps=settings.steps)
         return cls(

@@ -12,23 +12,27 @@ from pixelrefer_ros.parameters import Settings
 
 def load(settings: Settings) -> Any:
     """A PerceptionEngine, warmed up. Raises PixelReferError CHECKPOINT, naming file and reason,
-    UNSUPPORTED for a quantization whose library is not here, or OUT_OF_MEMORY."""
+    UNSUPPORTED for a library that is not here or a device that it does not suit, or
+    OUT_OF_MEMORY."""
     import torch
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
-    from pixelrefer_model.language import KeepPrefixes
+    from pixelrefer_model.language import CudaGraphs, Eager, Greedy, KeepPrefixes, Sample
     from pixelrefer_model.memory import EveryInterval, KeepLast
     from pixelrefer_model.sam2 import ComputePolicy, MemoryPolicy
     engine = PerceptionEngine.from_checkpoints(
         settings.tracker_model, settings.refer_model, device=settings.device,
         dtype=getattr(torch, settings.dtype), quantization=settings.quantization,
-        settings=EngineSettings(
+        attention=settings.attention, settings=EngineSettings(
             keyframes=EveryInterval(settings.keyframe_interval),
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
             abstain_below=settings.abstain_below,
             abstain_under_px=settings.abstain_under_px,
             # a kept prefix rounds otherwise than one that is read anew
             prefixes=KeepPrefixes(0 if settings.lockstep else settings.prefix_cache_mib * 2 ** 20),
+            sampling=Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
+            if settings.temperature else Greedy(),
+            steps=CudaGraphs() if settings.cuda_graphs else Eager(),
             tracker_input_size=settings.tracker_input_size or None,
             tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,
                                         stride=settings.tracker_memory_stride),

@@ -61,6 +61,10 @@ RULES: dict[str, Rule] = {
                             'effect.'),
     'quantization': Rule('none', 'Of the language model\'s weights; needs torchao.',
                          choices=('none', 'int8', 'int4')),
+    'attention': Rule('sdpa', 'Kernel of the vision tower\'s attention; flash needs CUDA, bfloat16 '
+                      'or float16, and flash-attn.', choices=('sdpa', 'flash')),
+    'cuda_graphs': Rule(False, 'Replay the language model\'s decode step as a CUDA graph: shorter '
+                        'answer times for some memory; on other devices slower.'),
     'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
@@ -88,6 +92,12 @@ RULES: dict[str, Rule] = {
                              'question about the same objects costs only its own words; 0, and in '
                              'lockstep: none.',
                              0, 65_536),
+    'temperature': Rule(0.0, 'Answers are drawn by chance, the more the higher; 0: the best token '
+                        'each time.', 0.0, 10.0),
+    'top_p': Rule(0.9, 'With a temperature: only of the best tokens that have this probability '
+                  'together.', 0.01, 1.0),
+    'sampling_seed': Rule(0, 'With a temperature: the same seed gives the same answers.', 0,
+                          2_147_483_647),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
@@ -119,6 +129,8 @@ class Settings:
     tracker_memory_stride: int
     tracker_compile: bool
     quantization: str
+    attention: str
+    cuda_graphs: bool
     device: str
     dtype: str
     lockstep: bool
@@ -133,6 +145,9 @@ class Settings:
     abstain_below: float
     abstain_under_px: int
     prefix_cache_mib: int
+    temperature: float
+    top_p: float
+    sampling_seed: int
     answer_deadline: float
     question_queue: int
     prompt_queue: int

@@ -39,6 +39,13 @@ def add_common(parser: argparse.ArgumentParser) -> None:
                        'bfloat16 on a GPU that has it, else float32 (default: %(default)s)')
     group.add_argument('--quantization', choices=('none', 'int8', 'int4'), default='none',
                        help="of the language model's weights; needs torchao")
+    group.add_argument('--attention', choices=('sdpa', 'flash'), default='sdpa',
+                       help="kernel of the vision tower's attention; flash needs CUDA and "
+                       'flash-attn')
+    group.add_argument('--temperature', type=float, default=0.0, metavar='T', help='draw answers '
+                       'by chance (default: the best token each time)')
+    group.add_argument('--seed', type=int, default=0, metavar='N',
+                       help='of that chance (default: %(default)s)')
     group.add_argument('--max-tokens', type=int, default=USUAL_TOKENS, metavar='N',
                        help='most tokens of an answer (default: %(default)s)')
     group = parser.add_argument_group('what comes out')

@@ -13,7 +13,7 @@ from pixelrefer_model.cli.watching import MOST_KEPT, Source, watch
 from pixelrefer_model.device import choose_device, choose_dtype
 from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.language import mentions
+from pixelrefer_model.language import Greedy, Sample, mentions
 from pixelrefer_model.memory import EveryInterval, KeepLast
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import FULL
 from pixelrefer_model.weights import checkpoint_folder
@@ -38,10 +38,11 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
     with Source(given.file, given.start, given.stop) as source:
         check_selections(selections, source.width, source.height)
         settings = EngineSettings(keyframes=EveryInterval(source.every_s(given.every)),
-                                  keep=KeepLast(MOST_KEPT), max_frames=given.frames)
+                                  keep=KeepLast(MOST_KEPT), max_frames=given.frames,
+                                  sampling=sampling(given))
         engine = PerceptionEngine.from_checkpoints(
             given.tracker, given.refer, device=device, dtype=dtype,
-            quantization=given.quantization, settings=settings)
+            quantization=given.quantization, attention=given.attention, settings=settings)
         watched = watch(engine, source, selections)
     made = engine.answers([
         engine.prepare(text, ids, watched.window, max_new_tokens=given.max_tokens)
@@ -56,6 +57,13 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
     if given.save is not None:
         write(given.save, picture(watched))
     return 0
+
+
+def sampling(given: argparse.Namespace) -> Greedy | Sample:
+    """How the command line wants tokens to be chosen."""
+    if not given.temperature:
+        return Greedy()
+    return Sample(given.temperature, seed=given.seed)
 
 
 def is_full(refer: str) -> bool:
@@ -76,5 +84,8 @@ def _check(given: argparse.Namespace, asked: Sequence[tuple[str, list[str]]]) ->
         if not 1 <= value <= most:
             raise PixelReferError('BAD_BUDGET', f'{value} {what} asked for; 1 to {most} are '
                                                 'allowed')
+    if not 0 <= given.temperature < float('inf'):
+        raise PixelReferError('BAD_BUDGET', f'temperature {given.temperature:g}; a number from 0 '
+                                            'on is allowed')
     if given.save is not None:
         check_writable(given.save)

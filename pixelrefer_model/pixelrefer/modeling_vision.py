@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from pixelrefer_model.pixelrefer.attention import Flash, Sdpa
 from pixelrefer_model.pixelrefer.batch import Group
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import VisionConfig
 from pixelrefer_model.pixelrefer.processing_image import normalised
@@ -22,7 +23,8 @@ class VisionEncoder(nn.Module):
 
 
 class VisionTower(nn.Module):
-    """Patches to features. `calls` and `patches` count what was asked of it."""
+    """Patches to features. `calls` and `patches` count what was asked of it; `attention` is the
+    kernel that it attends by."""
 
     def __init__(self, config: VisionConfig) -> None:
         super().__init__()
@@ -30,6 +32,7 @@ class VisionTower(nn.Module):
         self.embeddings = PatchEmbedding(config)
         self.encoder = Encoder(config)
         self.post_layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
+        self.attention: Sdpa | Flash = Sdpa()
         self.calls = 0
         self.patches = 0
 
@@ -40,7 +43,7 @@ class VisionTower(nn.Module):
         turn = rotation(positions, self.config.hidden_size // self.config.num_attention_heads)
         hidden = self.embeddings(patches)
         for layer in self.encoder.layers:
-            hidden = layer(hidden, turn, groups)
+            hidden = layer(hidden, turn, groups, self.attention)
         return self.post_layernorm(hidden)
 
 
@@ -77,8 +80,8 @@ class VisionLayer(nn.Module):
         self.mlp = VisionMLP(config)
 
     def forward(self, hidden: Tensor, turn: tuple[Tensor, Tensor],
-                groups: list[Group]) -> Tensor:
-        hidden = hidden + self.self_attn(self.layer_norm1(hidden), turn, groups)
+                groups: list[Group], attention: Sdpa | Flash) -> Tensor:
+        hidden = hidden + self.self_attn(self.layer_norm1(hidden), turn, groups, attention)
         return hidden + self.mlp(self.layer_norm2(hidden))
 
 
@@ -105,27 +108,12 @@ class VisionAttention(nn.Module):
         self.v_proj, self.out_proj = nn.Linear(width, width), nn.Linear(width, width)
 
     def forward(self, hidden: Tensor, turn: tuple[Tensor, Tensor],
-                groups: list[Group]) -> Tensor:
+                groups: list[Group], attention: Sdpa | Flash) -> Tensor:
         shape = (len(hidden), self.heads, -1)
         query = rotate(self.q_proj(hidden).view(shape), turn)
         key = rotate(self.k_proj(hidden).view(shape), turn)
         value = self.v_proj(hidden).view(shape)
-        mixed = [attend(query, key, value, group) for group in groups]
-        return self.out_proj(torch.cat(mixed).flatten(1))
-
-
-def attend(query: Tensor, key: Tensor, value: Tensor, group: Group) -> Tensor:
-    """Attention inside each sequence of a group; [N, heads, d] -> [stop - start, heads, d]."""
-    def spread(packed: Tensor) -> Tensor:
-        rows = packed[group.start:group.stop]
-        if group.pad is not None:
-            rows = rows.index_select(0, group.pad)
-        return rows.view(group.count, group.length, *rows.shape[1:]).transpose(1, 2)
-
-    mixed = F.scaled_dot_product_attention(spread(query), spread(key), spread(value),
-                                           attn_mask=group.mask)
-    mixed = mixed.transpose(1, 2).flatten(0, 1)
-    return mixed if group.place is None else mixed.index_select(0, group.place)
+        return self.out_proj(attention(query, key, value, groups).flatten(1))
 
 
 def rotation(positions: Tensor, head_size: int) -> tuple[Tensor, Tensor]:

@@ -83,3 +83,14 @@ def test_an_answer_that_was_cut_says_so(pixelrefer):
     _, out, _ = pixelrefer('describe', IMAGE, '--box', MUG, '--task', 'detailed',
                            '--max-tokens', 2)
     assert out.rstrip().endswith('[...]')
+
+
+def test_answers_drawn_by_chance_are_the_same_for_the_same_seed(pixelrefer):
+    def told(*more: object) -> str:
+        status, out, err = pixelrefer('describe', IMAGE, '--box', MUG, '--task', 'detailed',
+                                      '--temperature', 3, *more)
+        assert status == 0, err
+        return out
+
+    assert told('--seed', 1) == told('--seed', 1)
+    assert len({told('--seed', seed) for seed in range(4)}) > 1

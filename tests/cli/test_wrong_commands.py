@@ -37,6 +37,7 @@ def nothing_is_loaded(monkeypatch):
     (('describe', IMAGE, '--box', MUG, '--task', 'poem'), 'category, phrase'),
     (('describe', IMAGE, '--box', MUG, '--max-tokens', 0), '1 to 2048'),
     (('describe', IMAGE, '--box', MUG, '--frames', 65), '1 to 64'),
+    (('describe', IMAGE, '--box', MUG, '--temperature', '-1'), 'a number from 0 on is allowed'),
     (('describe', IMAGE, '--box', MUG, '--device', 'tpu'), "'tpu'"),
     (('describe', IMAGE, '--box', MUG, '--dtype', 'int3'), 'float32, bfloat16'),
     (('describe', IMAGE, '--box', MUG, '--save', 'no/such/folder.png'), 'no folder no/such'),

@@ -3,8 +3,11 @@
 
 from pathlib import Path
 
+import pytest
 import yaml
 
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.language import CudaGraphs, Greedy, Sample
 from pixelrefer_ros import models
 from pixelrefer_ros.parameters import RULES, Settings
 
@@ -36,3 +39,17 @@ def test_prompts_are_remembered_within_bounds_and_not_at_all_in_lockstep():
 
     assert kept(prefix_cache_mib=3) == 3 * 2 ** 20
     assert kept(prefix_cache_mib=3, lockstep=True) == 0
+
+
+def test_how_answers_are_chosen_and_stepped_arrives():
+    engine = models.load(Settings(**DEFAULTS | {
+        'temperature': 0.5, 'top_p': 0.8, 'sampling_seed': 7, 'cuda_graphs': True}))
+    assert engine.settings.sampling == Sample(0.5, 0.8, seed=7)
+    assert engine.settings.steps == CudaGraphs()
+    assert models.load(Settings(**DEFAULTS)).settings.sampling == Greedy()
+
+
+def test_an_attention_that_the_device_does_not_suit_is_refused_with_the_reason():
+    with pytest.raises(PixelReferError, match='flash') as error:
+        models.load(Settings(**DEFAULTS | {'attention': 'flash'}))
+    assert error.value.code == 'UNSUPPORTED'
