@@ -11,6 +11,7 @@ import pytest
 
 from training.world import World
 from training.world.clips import ClipSet, Recipe, generate
+from training.world import planner
 from training.world.planner import plan_scene
 
 
@@ -107,3 +108,10 @@ def test_a_folder_holds_one_recipe(tmp_path) -> None:
     (tmp_path / 'recipe.json').write_text(json.dumps({'kind': 'images'}))
     with pytest.raises(ValueError, match='another recipe'):
         generate(tmp_path, Recipe('images', 1, 1, 0, 'train', 1))
+
+
+def test_a_scene_too_short_for_anything_to_happen_is_refused_and_not_looked_for_forever(
+        world, monkeypatch):
+    monkeypatch.setattr(planner, 'MOST_ROUNDS', 2)
+    with pytest.raises(ValueError, match='more seconds are needed'):
+        world.plan(5, seconds=0.2, kind='events')

@@ -17,13 +17,16 @@ KINDS = ('calm', 'events', 'motion')
 # Coming closer has the least room in the view, so it is tried most often.
 DIRECTIONS, CHANCES = ('left', 'right', 'closer', 'away'), (.2, .2, .42, .18)
 SALT = 0x5CE7E
+#: Attempts at a scene before it is given up; most scenes of some seconds need one or two.
+MOST_ROUNDS = 300
 
 
 def plan_scene(contract: Contract, seed: int, split: str, seconds: float,
                kind: str | None = None) -> ScenePlan:
     """The scene of this seed. `kind` None lets the contract's shares choose.
 
-    Raises ValueError for an unknown split or kind, a seed outside its split, or seconds <= 0.
+    Raises ValueError for an unknown split or kind, a seed outside its split, seconds <= 0, or so
+    few seconds that nothing can happen in a scene in which something should.
     """
     if kind is not None and kind not in KINDS:
         raise ValueError(f'kind must be one of {KINDS} or None, got {kind!r}')
@@ -35,7 +38,7 @@ def plan_scene(contract: Contract, seed: int, split: str, seconds: float,
     drawn = kind or ('calm' if rng.random() >= events['moving_share'] else
                      'motion' if rng.random() < events['motion_kind_share'] else 'events')
     drafts = None
-    while True:
+    for _ in range(MOST_ROUNDS):
         # The words stay while places are searched: what is hard to place must not become rare.
         drafts = Words(rng, contract, split).draw() if drafts is None else drafts
         for _ in range(25):
@@ -53,6 +56,8 @@ def plan_scene(contract: Contract, seed: int, split: str, seconds: float,
             continue
         return ScenePlan(own, split, float(seconds), drawn, specs, camera, moves, covers,
                          sample_look(rng, places), contract)
+    raise ValueError(f'no scene of kind {drawn} and {seconds:g} s was found for seed {seed}; more '
+                     'seconds are needed')
 
 
 class Happenings:
