@@ -49,3 +49,18 @@ class Answer:
     left_out: int
     reason: str
     tokens: int
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What came of one of several questions, a token at a time.
+
+    index: which question. text: what came since the last time. tokens: decoded so far. answer: the
+    whole of it, once it is done; it counts, since one that is not sure enough becomes "I cannot
+    tell." only then.
+    """
+
+    index: int
+    text: str
+    tokens: int
+    answer: Answer | None = None

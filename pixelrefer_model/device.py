@@ -15,6 +15,9 @@ Made = TypeVar('Made')
 
 DTYPES = {'float32': torch.float32, 'bfloat16': torch.bfloat16, 'float16': torch.float16}
 AUTO = 'auto'
+#: What the CPU's and the MPS allocator, CUDA's driver and its libraries say without memory.
+_NO_MEMORY = ('DefaultCPUAllocator', 'MPS backend out of memory', 'CUDA error: out of memory',
+              'CUBLAS_STATUS_ALLOC_FAILED', 'CUDNN_STATUS_ALLOC_FAILED')
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,9 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error of PyTorch says so; on the CPU it is a plain RuntimeError."""
-    return isinstance(error, torch.OutOfMemoryError) or (
-        isinstance(error, RuntimeError) and 'DefaultCPUAllocator' in str(error))
+    """Whether an error says so; only CUDA's own allocator has a class for it."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _NO_MEMORY))
 
 
 def guarded(act: Callable[..., Made], *arguments: object, device: torch.device, what: str,
@@ -81,17 +84,19 @@ def guarded(act: Callable[..., Made], *arguments: object, device: torch.device, 
     """What `act` makes of the arguments.
 
     Raises PixelReferError OUT_OF_MEMORY, saying that `device` has no memory left `what`, where it
-    has none: then `free` was called and nothing of the attempt is held any more.
+    has none: then `free` was called, and of the attempt nothing is held but its arguments.
     """
     try:
         return act(*arguments)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error):
             raise
     # Outside of the clause: within it the error would hold on to the tensors of the attempt.
     free()
     if device.type == 'cuda':
         torch.cuda.empty_cache()
+    elif device.type == 'mps':
+        torch.mps.empty_cache()
     raise PixelReferError('OUT_OF_MEMORY', f'{device} has no memory left {what}')
 
 

@@ -6,19 +6,19 @@ three workers: `tracker` (with `due`), `observe`, and `prepare` with `answer`; e
 touches one model only, so that no model ever has two owners.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pixelrefer_model.answer import Answer, Question
+from pixelrefer_model.answer import Answer, Progress, Question
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
     Evidence, LanguageModel, RenderedPrompt, compose, mentions, task_prompt)
 from pixelrefer_model.language.events import Generation
-from pixelrefer_model.language.generate import collect
+from pixelrefer_model.language.generate import Ended, collect, never
 from pixelrefer_model.language.images import with_images
 from pixelrefer_model.language.quantize import Quantization, quantize
 from pixelrefer_model.memory import Now, ObjectMemory, Observation, Selection, Window
@@ -225,40 +225,53 @@ class PerceptionEngine:
                 'BAD_DETAIL', f'detail {detail!r}; {", ".join(DETAILS)} are allowed')
         return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
 
-    def answer(self, question: Question, cancel: Callable[[], bool] = lambda: False,
-               late: Callable[[], bool] = lambda: False) -> Answer:
+    def answer(self, question: Question, ended: Ended = never) -> Answer:
         """As `answers`, for one question."""
-        return self.answers([question], cancel, late)[0]
+        return self.answers([question], ended)[0]
 
-    def answers(self, questions: Sequence[Question], cancel: Callable[[], bool] = lambda: False,
-                late: Callable[[], bool] = lambda: False) -> list[Answer]:
+    def answers(self, questions: Sequence[Question], ended: Ended = never) -> list[Answer]:
+        """The answers, as `stream` makes them."""
+        made: dict[int, Answer] = {told.index: told.answer for told in
+                                   self.stream(questions, ended) if told.answer is not None}
+        return [made[index] for index in range(len(questions))]
+
+    def stream(self, questions: Sequence[Question], ended: Ended = never) -> Iterator[Progress]:
         """Decode the answers, those of `batch` questions together. Where too little is seen
         (`abstain_under_px`), and for an answer without a word or less sure than `abstain_below`,
-        it is "I cannot tell."; a model may say that by itself too. `cancel` and `late` are asked
-        before every token; an answer that they end keeps what it has so far.
+        it is "I cannot tell."; a model may say that by itself too. `ended` is asked of each
+        question before every token, see `LanguageModel.generate`; an answer that it ends keeps
+        what it has so far.
 
         Raises PixelReferError OUT_OF_MEMORY.
         """
-        asked = [q for q in questions if not self._too_small(q)]
-        # Of one budget, since it holds for a whole batch.
-        asked.sort(key=lambda q: q.max_new_tokens)
-        made: dict[int, Generation] = {}
-        while asked:
-            batch = [q for q in asked[:self.settings.batch]
-                     if q.max_new_tokens == asked[0].max_new_tokens]
-            asked = asked[len(batch):]
-            told = collect(self.language.generate(
-                [q.prompt for q in batch], max_new_tokens=batch[0].max_new_tokens,
-                sampling=self.settings.sampling, cancel=cancel, late=late), len(batch))
-            made.update((id(q), one) for q, one in zip(batch, told, strict=True))
-        return [self._answer(q, made.get(id(q), Generation(reason='stop'))) for q in questions]
+        asked = []
+        for index, question in enumerate(questions):
+            if self._too_small(question):
+                yield Progress(index, '', 0, self._answer(question, Generation(reason='stop')))
+            else:
+                asked.append(index)
+        for at in range(0, len(asked), self.settings.batch):
+            yield from self._stream(questions, asked[at:at + self.settings.batch], ended)
+
+    def _stream(self, questions: Sequence[Question], batch: Sequence[int], ended: Ended
+                ) -> Iterator[Progress]:
+        made = [Generation() for _ in batch]
+        for event in self.language.generate(
+                [questions[i].prompt for i in batch],
+                max_new_tokens=[questions[i].max_new_tokens for i in batch],
+                sampling=self.settings.sampling, ended=lambda row: ended(batch[row])):
+            one, index = made[event.index], batch[event.index]
+            one.add(event)
+            yield Progress(index, event.text_delta, len(one.probabilities),
+                           self._answer(questions[index], one) if event.finished else None)
 
     def _answer(self, question: Question, said: Generation) -> Answer:
+        text = said.text.strip()
         abstained = said.reason not in ('cancelled', 'deadline') and (
-            said.text in ('', CANNOT_TELL) or said.confidence < self.settings.abstain_below)
+            text in ('', CANNOT_TELL) or said.confidence < self.settings.abstain_below)
         unknown = TrackState.LOST
         return Answer(
-            CANNOT_TELL if abstained else said.text, said.confidence, abstained,
+            CANNOT_TELL if abstained else text, said.confidence, abstained,
             question.object_ids,
             [self._states.get(i, unknown).name for i in question.object_ids],
             question.stamps_ns, question.left_out, said.reason, len(said.probabilities))

@@ -27,7 +27,7 @@ def load(settings: Settings) -> Any:
             keyframes=EveryInterval(settings.keyframe_interval),
             keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
             abstain_below=settings.abstain_below,
-            abstain_under_px=settings.abstain_under_px,
+            abstain_under_px=settings.abstain_under_px, batch=settings.answer_batch,
             # a kept prefix rounds otherwise than one that is read anew
             prefixes=KeepPrefixes(0 if settings.lockstep else settings.prefix_cache_mib * 2 ** 20),
             sampling=Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)

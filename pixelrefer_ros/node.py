@@ -45,7 +45,10 @@ class PixelReferNode(LifecycleNode):
         self.table = ObjectTable(self.settings.max_objects)
         self.publishing = Publishing(self, self.table)
         self._served = Services(
-            self, self._active_pipeline, lambda: self.table.epoch, self.publishing)
+            self, self._active_pipeline, lambda: self.table.epoch, self.publishing,
+            self.settings.stream_goals)
+        #: Callbacks that may wait for an answer at a time, each in a thread of the executor.
+        self.waiting_callbacks = self.settings.stream_goals
         self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle

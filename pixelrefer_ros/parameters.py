@@ -100,6 +100,10 @@ RULES: dict[str, Rule] = {
                           2_147_483_647),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
                             3600.0),
+    'answer_batch': Rule(8, 'Questions that are decoded together at most; in lockstep only those '
+                         'of one request.', 1, 64),
+    'stream_goals': Rule(8, 'Goals of ~/ask_stream that may be under way; more are BUSY. Read at '
+                         'start.', 1, 64),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
     'prompt_queue': Rule(16, 'Requests to add objects that may wait; more are BUSY.', 1, 1024),
     'frame_ring_mib': Rule(128, 'MiB of recent frames that prompts may name.', 1, 65_536),
@@ -149,6 +153,8 @@ class Settings:
     top_p: float
     sampling_seed: int
     answer_deadline: float
+    answer_batch: int
+    stream_goals: int
     question_queue: int
     prompt_queue: int
     frame_ring_mib: int

@@ -60,7 +60,8 @@ class Pipeline:
             engine, table, counters, publishing.fault, threads=budget(settings.encoder_threads, 4))
         self.language = LanguageWorker(
             engine, table, self.encoder, counters, publishing.answered, model=refer_model,
-            queue=settings.question_queue, threads=budget(settings.language_threads, 4))
+            queue=settings.question_queue, batch=settings.answer_batch, alone=settings.lockstep,
+            threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
         self.tracker = TrackingWorker(
             engine, table, self.ring, self.encoder, publishing, counters,

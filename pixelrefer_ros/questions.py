@@ -31,10 +31,12 @@ class Query:
 
 @dataclass
 class AnswerRequest:
-    """Queries that are answered together, in order. done(answers) is called once.
+    """Queries of one client. done(answers) is called once, with one answer for each in order.
 
     deadline, arrived: monotonic seconds. ticket: of the encoder; what was handed in for these
     objects before it is waited for, so that an object can be asked about as soon as it is added.
+    told(text, tokens): called with what came of the only query of a stream, while it is made.
+    cancelled(): whether the client wants no answer any more.
     """
 
     queries: list[Query]
@@ -44,24 +46,42 @@ class AnswerRequest:
     deadline: float
     ticket: int
     done: Callable[[list[Answer]], None]
-    answers: list[Answer] = field(default_factory=list)
+    told: Callable[[str, int], None] = lambda _text, _tokens: None
+    cancelled: Callable[[], bool] = lambda: False
+    answers: dict[int, Answer] = field(default_factory=dict)
+    taken: int = 0
 
     @property
-    def current(self) -> Query:
-        """The query whose turn it is."""
-        return self.queries[len(self.answers)]
+    def left(self) -> int:
+        """Queries that are not being answered yet."""
+        return len(self.queries) - self.taken
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A query of a request whose turn it is."""
+
+    request: AnswerRequest
+    number: int
+
+    @property
+    def query(self) -> Query:
+        return self.request.queries[self.number]
 
 
 class LanguageWorker(Worker):
-    """Answers one query of each request in turn, so that a request of many does not hold up the
-    others. At most `queue` requests wait; more are BUSY.
+    """Answers what waits as batches of up to `batch` queries: one of each request in turn, so that
+    a request of many does not hold up the others, then more of them while there is room. At most
+    `queue` requests wait; more are BUSY.
 
-    publish(answer): called for every answer given, before its reply; false if its epoch is over.
+    alone: a batch is of one request, so that an answer does not depend on who else asks: batches of
+    other sizes round otherwise. publish(answer): called for every answer given, before its reply;
+    false if its epoch is over.
     """
 
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
-                 publish: Callable[[Answer], bool], *, model: str, queue: int,
-                 threads: int) -> None:
+                 publish: Callable[[Answer], bool], *, model: str, queue: int, batch: int,
+                 alone: bool, threads: int) -> None:
         super().__init__('language', threads)
         self._engine = engine
         self._table = table
@@ -70,8 +90,11 @@ class LanguageWorker(Worker):
         self._publish = publish
         self._model = model
         self._queue = queue
+        self._batch = batch
+        self._alone = alone
+        #: In the order in which they have their turn.
         self._requests: deque[AnswerRequest] = deque()
-        self._active: AnswerRequest | None = None
+        self._active: list[AnswerRequest] = []
 
     # --- by any thread
 
@@ -90,7 +113,8 @@ class LanguageWorker(Worker):
     @property
     def waiting(self) -> int:
         """Requests that wait or are being answered."""
-        return len(self._requests) + (self._active is not None)
+        with self.condition:
+            return len({id(request) for request in (*self._requests, *self._active)})
 
     # --- the worker's thread
 
@@ -100,11 +124,8 @@ class LanguageWorker(Worker):
             if error is not None:
                 self._requests.remove(request)
                 return lambda: self._fail_rest(request, error)
-            if self._encoder.done(request.ticket, request.current.object_ids):
-                self._requests.remove(request)
-                self._active = request
-                return lambda: self._answer(request)
-        return None
+        turns = self._turns()
+        return (lambda: self._answer(turns)) if turns else None
 
     def next_time(self) -> float | None:
         return min((request.deadline for request in self._requests), default=None)
@@ -114,38 +135,89 @@ class LanguageWorker(Worker):
             self._fail_rest(request, shutting_down())
         self._requests.clear()
 
+    def _turns(self) -> list[Turn]:
+        """The next batch, taken from the queue; requests with more to answer go to its end."""
+        ready = [request for request in self._requests if self._encoder.done(
+            request.ticket, request.queries[request.taken].object_ids)]
+        if self._alone:
+            ready = ready[:1]
+        turns: list[Turn] = []
+        while ready and len(turns) < self._batch:
+            for request in ready[:self._batch - len(turns)]:
+                turns.append(Turn(request, request.taken))
+                request.taken += 1
+            ready = [request for request in ready if request.left and self._encoder.done(
+                request.ticket, request.queries[request.taken].object_ids)]
+        self._active = list({id(turn.request): turn.request for turn in turns}.values())
+        for request in self._active:
+            self._requests.remove(request)
+            if request.left:
+                self._requests.append(request)
+        return turns
+
     def _overtaken(self, request: AnswerRequest) -> PixelReferError | None:
         """Why a request can no longer be answered, or None."""
         if self.closed:
             return shutting_down()
         if request.epoch != self._table.epoch:
             return cancelled()
+        if request.cancelled():
+            return PixelReferError('CANCELLED', 'the client cancelled this; it may be asked again')
         if time.monotonic() >= request.deadline:
             return PixelReferError(
                 'DEADLINE_EXCEEDED', f'no answer within {request.deadline - request.arrived:.3f} '
                 's; a longer deadline is allowed')
         return None
 
-    def _answer(self, request: AnswerRequest) -> None:
-        query = request.current
+    def _answer(self, turns: list[Turn]) -> None:
+        """Answer a batch; where the device has no memory for all of it, one after the other."""
+        prepared = []
+        for turn in turns:
+            question = self._guarded(turn, turn.query.prepare)
+            if question is not None:
+                prepared.append((turn, question))
         try:
-            message = self._answered(request, query)
+            self._stream(prepared)
         except PixelReferError as found:
-            message = self._failed(request, query, found)
+            rest = [(turn, question) for turn, question in prepared
+                    if turn.number not in turn.request.answers]
+            several = len(rest) > 1 and found.code == 'OUT_OF_MEMORY'
+            for turn, question in rest:
+                if several:
+                    self._guarded(turn, lambda: self._stream([(turn, question)]))
+                else:
+                    self._finish(turn, self._failed(turn, found))
+        except Exception as found:  # edge of the worker: one batch must not end it
+            get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
+            for turn, _ in prepared:
+                self._finish(turn, self._failed(turn, internal(found)))
+        with self.condition:
+            self._active = []
+
+    def _guarded(self, turn: Turn, act: Callable[[], Any]) -> Any:
+        """What `act` gives; None, and the query is answered with the error, where it raises."""
+        try:
+            return act()
+        except PixelReferError as found:
+            self._finish(turn, self._failed(turn, found))
         except Exception as found:  # edge of the worker: one question must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
-            message = self._failed(request, query, internal(found))
-        request.answers.append(message)
-        with self.condition:
-            self._active = None
-            if len(request.answers) < len(request.queries) and not self.closed:
-                self._requests.append(request)
-                return
-        self._fail_rest(request, shutting_down())
+            self._finish(turn, self._failed(turn, internal(found)))
+        return None
 
-    def _answered(self, request: AnswerRequest, query: Query) -> Answer:
-        """Answer and publish. Raises PixelReferError where that is overtaken or not possible."""
-        answer = self._engine.answer(query.prepare(), lambda: self._stop(request))
+    def _stream(self, prepared: list[tuple[Turn, Any]]) -> None:
+        for told in self._engine.stream(
+                [question for _, question in prepared],
+                lambda index: 'cancelled' if self._stop(prepared[index][0].request) else ''):
+            turn = prepared[told.index][0]
+            if told.text or told.tokens:
+                turn.request.told(told.text, told.tokens)
+            if told.answer is not None:
+                self._guarded(turn, lambda: self._answered(turn, told.answer))
+
+    def _answered(self, turn: Turn, answer: Any) -> None:
+        """Publish an answer, and reply. Raises PixelReferError where it is overtaken."""
+        request, query = turn.request, turn.query
         error = self._overtaken(request)
         if error is not None:
             raise error
@@ -156,7 +228,7 @@ class LanguageWorker(Worker):
         if not self._publish(message):
             raise cancelled()
         self._counters.timed('answered', latency)
-        return message
+        self._finish(turn, message)
 
     def _stop(self, request: AnswerRequest) -> bool:
         """Asked before every token; also lets go of requests that wait in vain."""
@@ -168,14 +240,27 @@ class LanguageWorker(Worker):
             self._fail_rest(other, self._overtaken(other))
         return self._overtaken(request) is not None
 
-    def _fail_rest(self, request: AnswerRequest, error: PixelReferError) -> None:
-        """Answer what is left of a request with an error, and reply."""
-        for query in request.queries[len(request.answers):]:
-            request.answers.append(self._failed(request, query, error))
-        request.done(request.answers)
+    def _finish(self, turn: Turn, answer: Answer) -> None:
+        """Note the answer of a query, and reply when it is the last; the first one counts."""
+        request = turn.request
+        # Held, since who closes the worker finishes what waits while a batch is being answered.
+        with self.condition:
+            if turn.number in request.answers:
+                return
+            request.answers[turn.number] = answer
+            if len(request.answers) == len(request.queries):
+                request.done([request.answers[n] for n in range(len(request.queries))])
 
-    def _failed(self, request: AnswerRequest, query: Query, error: PixelReferError) -> Answer:
+    def _fail_rest(self, request: AnswerRequest, error: PixelReferError) -> None:
+        """Answer what nobody is answering of a request with an error."""
+        first, request.taken = request.taken, len(request.queries)
+        for number in range(first, len(request.queries)):
+            turn = Turn(request, number)
+            self._finish(turn, self._failed(turn, error))
+
+    def _failed(self, turn: Turn, error: PixelReferError) -> Answer:
         self._counters.add('unanswered')
+        query, request = turn.query, turn.request
         return conversions.failed_answer(
             error, question=query.text, object_ids=query.object_ids,
             states=self._table.states(query.object_ids), epoch=request.epoch,

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-from rclpy.action import ActionServer
 from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 
@@ -24,6 +23,7 @@ from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
 from pixelrefer_ros.replies import LateService, Reply
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
+from pixelrefer_ros.streaming import Streaming
 from pixelrefer_ros.worker import internal
 
 ON_EXISTING = {AddObjects.Request.REJECT: 'REJECT', AddObjects.Request.CORRECT: 'CORRECT',
@@ -42,11 +42,11 @@ class Services:
     """Service servers from the start of the node to its end.
 
     pipeline(): the running one; raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN. epoch(): of
-    now.
+    now. streams: goals of ~/ask_stream that may be under way.
     """
 
     def __init__(self, node: LifecycleNode, pipeline: Callable[[], Pipeline],
-                 epoch: Callable[[], int], publishing: Publishing) -> None:
+                 epoch: Callable[[], int], publishing: Publishing, streams: int) -> None:
         self._pipeline = pipeline
         self._epoch = epoch
         self._publishing = publishing
@@ -62,8 +62,7 @@ class Services:
             LateService(node, kind, name, self._guarded(handler), self._group)
         for name, (kind, what) in UNSERVED.items():
             LateService(node, kind, name, self._guarded(_unserved(what)), self._group)
-        self._stream = ActionServer(
-            node, AskStream, '~/ask_stream', self._ask_stream, callback_group=self._group)
+        self._streaming = Streaming(node, self._stream, epoch, self._group, streams)
 
     def _guarded(self, handler: Callable[[Any, Reply], None]) -> Callable[[Any, Reply], None]:
         """The handler, with whatever it raises sent as the answer."""
@@ -198,17 +197,6 @@ class Services:
         self._queue(pipeline, queries, request.deadline, done)
 
     def _ask(self, request: Ask.Request, reply: Reply) -> None:
-        pipeline = self._pipeline()
-        models.check_text(request.question)
-        ids = list(request.ids) or _named(request.question, pipeline)
-        pipeline.table.known(ids)
-        settings = pipeline.settings
-        max_frames = request.max_frames or settings.max_frames
-        max_tokens = request.max_tokens or settings.max_tokens
-        window = self._window(pipeline, request.window)
-        query = Query(ids, request.question, lambda: pipeline.engine.prepare(
-            request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens))
-
         def done(answers: list[Answer]) -> None:
             answer = answers[0]
             reply.response.answer = answer
@@ -216,28 +204,40 @@ class Services:
             reply.response.error_msg = answer.error_msg
             self._done(reply)
 
-        self._queue(pipeline, [query], request.deadline, done)
+        pipeline = self._pipeline()
+        self._queue(pipeline, [self._question(pipeline, request)], request.deadline, done)
+
+    def _stream(self, goal: AskStream.Goal, told: Callable[[str, int], None],
+                cancelled: Callable[[], bool], done: Callable[[Answer], None]) -> None:
+        """As `_ask`, with what comes of it on the way. Raises PixelReferError."""
+        pipeline = self._pipeline()
+        self._queue(pipeline, [self._question(pipeline, goal)], goal.deadline,
+                    lambda answers: done(answers[0]), told=told, cancelled=cancelled)
+
+    def _question(self, pipeline: Pipeline, request: Ask.Request | AskStream.Goal) -> Query:
+        """The one query of a request. Raises PixelReferError for what is wrong with it."""
+        models.check_text(request.question)
+        ids = list(request.ids) or _named(request.question, pipeline)
+        pipeline.table.known(ids)
+        settings = pipeline.settings
+        max_frames = request.max_frames or settings.max_frames
+        max_tokens = request.max_tokens or settings.max_tokens
+        window = self._window(pipeline, request.window)
+        return Query(ids, request.question, lambda: pipeline.engine.prepare(
+            request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens))
 
     def _queue(self, pipeline: Pipeline, queries: list[Query], deadline: Any,
-               done: Callable[[list[Answer]], None]) -> None:
+               done: Callable[[list[Answer]], None], **stream: Callable) -> None:
         now = time.monotonic()
         seconds = conversions.nanoseconds(deadline) / 1e9 or pipeline.settings.answer_deadline
         pipeline.language.ask(AnswerRequest(
             queries, pipeline.table.epoch, pipeline.newest()[1], now, now + seconds,
-            pipeline.encoder.ticket(), done))
+            pipeline.encoder.ticket(), done, **stream))
 
     def _window(self, pipeline: Pipeline, window: TimeWindow) -> Callable[[], Any]:
         """The window of a request, checked now and counted back from the newest frame of now."""
         span = conversions.window_span(window, pipeline.newest()[0])
         return lambda: models.window(span)
-
-    # --- what this version does not serve
-
-    def _ask_stream(self, goal: Any) -> AskStream.Result:
-        goal.abort()
-        error = _unsupported('streaming answers')
-        return AskStream.Result(error_code=conversions.error_number(error.code),
-                                error_msg=error.message, epoch=self._epoch())
 
 
 def _unsupported(what: str) -> PixelReferError:

@@ -18,7 +18,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: Callbacks only hand over; one thread more may be busy with a lifecycle transition.
+#: For callbacks that only hand over, and a lifecycle transition; what waits in its callback has a
+#: thread beside these.
 EXECUTOR_THREADS = 4
 
 
@@ -49,15 +50,15 @@ def stop_on_signals() -> Iterator[Stop]:
 
 
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
-    """Run a node that has `start()` and `finish()` until a signal comes.
+    """Run a node that has `start()`, `finish()` and `waiting_callbacks` until a signal comes.
 
     `finish` answers what is pending and joins the workers while the executor still serves; only
     then the executor stops and rclpy is shut down.
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_on_signals() as stop:
-        executor = MultiThreadedExecutor(EXECUTOR_THREADS)
         node = make_node()
+        executor = MultiThreadedExecutor(EXECUTOR_THREADS + node.waiting_callbacks)
         executor.add_node(node)
         spinner = threading.Thread(target=_spin, args=(executor, stop), name='executor')
         spinner.start()

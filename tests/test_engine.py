@@ -101,6 +101,25 @@ def test_questions_of_different_budgets_keep_their_own(engine):
     assert [a.tokens for a in engine.answers(asked)] == [5, 2, 5]
 
 
+def test_streamed_text_is_that_of_the_answers_whatever_batch_they_are_in(engine):
+    for n, name in enumerate('abc'):
+        engine.track(name, square(n), frame(n))
+    asked = [engine.prepare_description(name, 'detailed') for name in 'abc']
+    whole = engine.answers(asked)
+    engine.settings = replace(engine.settings, batch=2)
+    texts, counts, answers = [''] * 3, [0] * 3, {}
+    for told in engine.stream(asked):
+        assert told.index not in answers, 'nothing follows an answer'
+        texts[told.index] += told.text
+        assert told.tokens >= counts[told.index]
+        counts[told.index] = told.tokens
+        if told.answer is not None:
+            answers[told.index] = told.answer
+    assert [text.strip() for text in texts] == [one.text for one in whole]
+    assert [answers[i] for i in range(3)] == whole
+    assert counts == [one.tokens for one in whole]
+
+
 def test_two_objects_of_one_frame_are_encoded_in_one_pass(engine):
     both = [engine.tracker.add('a', square(0), frame(0)),
             engine.tracker.add('b', Box(5, 5, 40, 40), frame(0))]
@@ -176,9 +195,9 @@ def test_untracking_forgets(engine):
 
 def test_a_cancelled_answer_has_no_token_more(engine):
     engine.track('square', square(0), frame(0))
-    asked = iter([False, False, True])
+    asked = iter(['', '', 'cancelled'])
     answer = engine.answer(engine.prepare('What is it?', ['square'], max_new_tokens=64),
-                           cancel=lambda: next(asked))
+                           ended=lambda _: next(asked))
     assert answer.tokens <= 2
     assert answer.reason in ('cancelled', 'stop')
 
@@ -188,11 +207,11 @@ def test_an_answer_that_is_late_keeps_what_it_has_and_says_so(engine):
     engine.language.ends = frozenset()
     question = engine.prepare('What is it?', ['square'], max_new_tokens=64)
     whole = engine.answer(question)
-    asked = iter([False] * 3 + [True])
-    answer = engine.answer(question, late=lambda: next(asked))
+    asked = iter([''] * 3 + ['deadline'])
+    answer = engine.answer(question, ended=lambda _: next(asked))
     assert (answer.tokens, answer.reason, answer.abstained) == (3, 'deadline', False)
     assert whole.text.startswith(answer.text)
-    nothing = engine.answer(question, late=lambda: True)
+    nothing = engine.answer(question, ended=lambda _: 'deadline')
     assert (nothing.tokens, nothing.text, nothing.abstained) == (0, '', False)
 
 

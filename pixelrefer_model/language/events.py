@@ -43,6 +43,14 @@ class Generation:
     probabilities: list[float] = field(default_factory=list)
     reason: str = ''
 
+    def add(self, event: TokenEvent) -> None:
+        """Take the next event of the prompt."""
+        self.text += event.text_delta
+        if event.token_id is not None:
+            self.token_ids.append(event.token_id)
+            self.probabilities.append(event.probability)
+        self.reason = event.reason
+
     @property
     def confidence(self) -> float:
         """Probability of the least sure token, 0 to 1; 0 where there is no token."""

@@ -16,7 +16,7 @@ from pixelrefer_model.language.cache import (
     KeepPrefixes, KeyValueCache, PrefixCache, TokenizedPrompt, tokenized)
 from pixelrefer_model.language.chat import RenderedPrompt, check_text
 from pixelrefer_model.language.decoding import Decoding
-from pixelrefer_model.language.events import Generation, TokenEvent
+from pixelrefer_model.language.events import Generation, Reason, TokenEvent
 from pixelrefer_model.language.graphs import CudaGraphs, Eager, FixedStep, FixedSteps, Steps
 from pixelrefer_model.language.sampling import Greedy, Sampler, Sampling
 from pixelrefer_model.language.stream import TextStream
@@ -24,6 +24,14 @@ from pixelrefer_model.language.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
     from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferModel
+
+#: Which answer -> why it ends now: 'cancelled' or 'deadline'; '' while it goes on.
+Ended = Callable[[int], Reason]
+
+
+def never(_index: int) -> Reason:
+    """No answer ends before its time."""
+    return ''
 
 
 class LanguageModel:
@@ -75,39 +83,41 @@ class LanguageModel:
         are not as many object tokens as places."""
         return tokenized(self._ids(prompt), self.model.places, prompt.tokens)
 
-    def generate(self, prompts: Sequence[RenderedPrompt], *, max_new_tokens: int = 64,
-                 sampling: Sampling = Greedy(), stop: Sequence[str] = (),
-                 cancel: Callable[[], bool] = lambda: False,
-                 late: Callable[[], bool] = lambda: False) -> Iterator[TokenEvent]:
+    def generate(self, prompts: Sequence[RenderedPrompt], *,
+                 max_new_tokens: int | Sequence[int] = 64, sampling: Sampling = Greedy(),
+                 stop: Sequence[str] = (), ended: Ended = never) -> Iterator[TokenEvent]:
         """Answer several prompts as one batch, each as if it were alone.
 
-        stop: words that end an answer, which ends before them. `cancel` and `late` are asked
-        before the prefill and before every token; when one says yes each unfinished answer ends
-        with reason 'cancelled' or 'deadline'. Raises (at the first `next`) what `check` and
-        `tokenize` raise, before anything is computed, and PixelReferError OUT_OF_MEMORY: then
+        max_new_tokens: of every answer, or of each. stop: words that end an answer, which ends
+        before them. ended(i): asked for each unfinished answer before the prefill and before every
+        token; it says why that answer ends there, or ''. Raises (at the first `next`) what `check`
+        and `tokenize` raise, before anything is computed, and PixelReferError OUT_OF_MEMORY: then
         kept prefixes and captured steps are given up, and a smaller request may do.
         """
-        for prompt in prompts:
-            self._check_request(prompt, max_new_tokens)
+        budgets = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(
+            max_new_tokens)
+        for prompt, budget in zip(prompts, budgets, strict=True):
+            self._check_request(prompt, budget)
         work = [self.tokenize(prompt) for prompt in prompts]
         # The last token needs no position: nothing looks at it.
-        limits = [min(max_new_tokens, self.longest_prompt + 2 - len(p)) for p in work]
+        limits = [min(budget, self.longest_prompt + 2 - len(p))
+                  for budget, p in zip(budgets, work, strict=True)]
         text = [TextStream(stop) for _ in work]
         left, launched = list(range(len(work))), 0
         batch: _Batch | None = None
         reading: deque[_Reading] = deque()
         while left:
-            reason = 'cancelled' if cancel() else 'deadline' if late() else ''
-            if reason:
-                yield from (TokenEvent(i, None, text[i].end(), 0.0, True, reason) for i in left)
-                return
-            most = max(limits[i] for i in left)
+            over = {i: reason for i in left if (reason := ended(i))}
+            yield from (TokenEvent(i, None, text[i].end(), 0.0, True, reason)
+                        for i, reason in over.items())
+            left = [i for i in left if i not in over]
+            most = max((limits[i] for i in left), default=0)
             if launched < most:
                 batch = self._guarded(self._begin, work, max(limits), sampling) if batch is None \
                     else self._guarded(self._go_on, batch)
                 reading.append(_Reading(batch))
                 launched += 1
-            if len(reading) <= self.ahead and launched < most:
+            if not left or (len(reading) <= self.ahead and launched < most):
                 continue
             for event in self._read(reading.popleft(), left, limits, text):
                 left = [i for i in left if i != event.index or not event.finished]
@@ -211,12 +221,7 @@ def collect(events: Iterable[TokenEvent], count: int) -> list[Generation]:
     """Run `generate` to its end: one Generation per prompt, text stripped."""
     made = [Generation() for _ in range(count)]
     for event in events:
-        one = made[event.index]
-        one.text += event.text_delta
-        if event.token_id is not None:
-            one.token_ids.append(event.token_id)
-            one.probabilities.append(event.probability)
-        one.reason = event.reason
+        made[event.index].add(event)
     for one in made:
         one.text = one.text.strip()
     return made

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferModel
 
 Attention = Literal['sdpa', 'flash']
+#: What flash-attn is built for: Ampere and later.
+LEAST_CAPABILITY = 8
 
 
 class Sdpa:
@@ -67,9 +69,12 @@ def use_attention(model: 'PixelReferModel', attention: Attention) -> None:
         raise PixelReferError('UNSUPPORTED', f'attention {attention!r}; '
                               f'{", ".join(get_args(Attention))} are allowed')
     kernel = Flash() if attention == 'flash' else Sdpa()
-    if attention == 'flash' and (model.device.type != 'cuda' or model.dtype == torch.float32):
+    suits = model.device.type == 'cuda' and model.dtype != torch.float32 and (
+        torch.cuda.get_device_capability(model.device)[0] >= LEAST_CAPABILITY)
+    if attention == 'flash' and not suits:
         raise PixelReferError(
-            'UNSUPPORTED', 'attention flash needs a CUDA device and bfloat16 or float16; the model '
+            'UNSUPPORTED', 'attention flash needs a CUDA device of compute capability '
+            f'{LEAST_CAPABILITY}.0 or more, and bfloat16 or float16; the model '
             f'is on {model.device} in {str(model.dtype).removeprefix("torch.")}')
     model.tower.attention = kernel
 

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 from transformers.models.qwen2.modeling_qwen2 import Qwen2RotaryEmbedding
 
+from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language.tokenizer import IMAGE, Tokenizer
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import (
@@ -111,14 +112,12 @@ def _listed(names: set[str]) -> str:
 
 def _read(folder: Path, stored: Mapping[str, Stored], device: str | torch.device,
           dtype: torch.dtype) -> dict[str, Tensor]:
-    try:
-        return {name: tensor.to(device, dtype, copy=True) for name, tensor in read_tensors(stored)}
-    except torch.cuda.OutOfMemoryError:
-        count = sum(one.bytes // one.dtype.itemsize for one in stored.values())
-        raise PixelReferError(
-            'OUT_OF_MEMORY', f'{folder}: {device} has no room for {count / 1e9:.2f} billion '
-            f'weights in {str(dtype).removeprefix("torch.")} '
-            f'({count * dtype.itemsize / 2 ** 30:.1f} GiB)') from None
+    count = sum(one.bytes // one.dtype.itemsize for one in stored.values())
+    return guarded(
+        lambda: {name: tensor.to(device, dtype, copy=True)
+                 for name, tensor in read_tensors(stored)},
+        device=torch.device(device), what=f'for {folder}: {count / 1e9:.2f} billion weights in '
+        f'{str(dtype).removeprefix("torch.")} ({count * dtype.itemsize / 2 ** 30:.1f} GiB)')
 
 
 def _generation(folder: Path) -> dict:

@@ -3,6 +3,7 @@
 
 import json
 import pickle
+import struct
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -141,7 +142,8 @@ def _refusing(file: Path) -> Iterator[None]:
         reason = str(error).strip().splitlines()[0]
         raise PixelReferError('CHECKPOINT', f'{file}: holds more than weights, or is damaged '
                                             f'({reason})') from None
-    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, LookupError, TypeError,
+            AssertionError, AttributeError, struct.error) as error:
         raise PixelReferError(
             'CHECKPOINT', f'{file}: truncated or damaged ({type(error).__name__}: {error})'
         ) from None

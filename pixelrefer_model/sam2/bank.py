@@ -2,6 +2,7 @@
 """What one object remembers: prompted frames, and a bounded number of frames since."""
 
 from collections.abc import Iterable, Iterator
+from copy import copy
 from dataclasses import dataclass, replace
 
 import torch
@@ -112,6 +113,12 @@ class MemoryBank:
     def _age(self, frames: int) -> float:
         # far outside of what was trained an encoding of time says nothing
         return float(max(0, min(frames, self.oldest)) if self.policy.by_rank else frames)
+
+    def copy(self) -> 'MemoryBank':
+        """The same, which changes without this one."""
+        other = copy(self)
+        other._anchors, other._recent = list(self._anchors), list(self._recent)
+        return other
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor kept."""

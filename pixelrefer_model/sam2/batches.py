@@ -12,6 +12,9 @@ from pixelrefer_model.sam2.network import Sam2Network
 #: On a CPU objects are batched up to so many pixels of masks at the network's input size: 4 objects
 #: at 288 x 288. More are slower, since what is made of them no longer fits in the cache.
 CPU_CELLS = 340_000
+#: After so many calls without want of memory twice as many objects are tried: it may have been
+#: another model's moment.
+TRY_AGAIN = 300
 
 Made = TypeVar('Made')
 _log = logging.getLogger(__name__)
@@ -25,6 +28,7 @@ class Batches:
         self._network = network
         #: Most objects that the device had memory for; None: no bound is known.
         self.most: int | None = None
+        self._well = 0
 
     def run(self, count: int, act: Callable[[slice], Made]) -> list[Made]:
         """What `act` makes of each batch of `count` objects, in order.
@@ -42,11 +46,14 @@ class Batches:
             except PixelReferError as error:
                 if error.code != 'OUT_OF_MEMORY' or rows == 1:
                     raise
-                self.most = rows // 2
+                self.most, self._well = rows // 2, 0
                 _log.warning('%s has no memory for %d objects at once; %d are followed at once from '
                              'now on', self._network.device, rows, self.most)
             else:
                 start += rows
+        self._well += 1
+        if self.most and self._well >= TRY_AGAIN:
+            self.most, self._well = 2 * self.most, 0
         return made
 
     def _limit(self) -> int:

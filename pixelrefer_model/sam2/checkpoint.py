@@ -4,6 +4,8 @@
 
 import json
 import os
+import pickle
+import struct
 from pathlib import Path
 
 import torch
@@ -11,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from transformers import Sam2VideoConfig, Sam2VideoModel
 
+from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.sam2 import official
 from pixelrefer_model.sam2.policy import LookPolicy
@@ -20,8 +23,11 @@ WEIGHT_FILES = ('model.safetensors', 'pytorch_model.bin', 'model.bin', 'model.pt
 #: The encoding of positions, which a model holds twice; a file may hold it once.
 _ONE_TABLE = ('shared_image_embedding.positional_embedding',
               'prompt_encoder.shared_embedding.positional_embedding')
+#: What the libraries raise at a file that is cut off, damaged, or more than tensors.
+DAMAGED = (SafetensorError, OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError,
+           AssertionError, AttributeError, struct.error, pickle.UnpicklingError)
 #: At most so many names of missing or unexpected tensors are put in a message.
-_NAMED = 3
+_NAMED = 40
 
 
 def _refuse(file: Path, reason: str) -> PixelReferError:
@@ -72,8 +78,7 @@ def read_weights(file: Path) -> dict[str, torch.Tensor]:
         if file.suffix == '.safetensors':
             return load_file(file)
         tensors = torch.load(file, map_location='cpu', weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, KeyError,
-            torch.serialization.pickle.UnpicklingError) as error:
+    except DAMAGED as error:
         reason = str(error).strip().split('\n')[0]
         raise _refuse(file, f'is damaged or not a weight file ({reason})') from error
     tensors = tensors.get('model', tensors) if isinstance(tensors, dict) else {}
@@ -132,7 +137,7 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
     input size than the checkpoint's own, for example 512 for the released ones (a quarter of the
     work, small objects suffer). The encoding of positions stays float32 whatever `dtype`, since in
     bfloat16 a click would be pixels off. Raises PixelReferError CHECKPOINT naming the file and the
-    reason when it is missing, truncated or of another architecture.
+    reason when it is missing, truncated or of another architecture, OUT_OF_MEMORY.
     """
     path = Path(path)
     if not path.exists():
@@ -160,7 +165,8 @@ def load_model(path: str | os.PathLike, *, device: str = 'cpu',
     model.load_state_dict(tensors, strict=True)
     if input_size is not None and input_size != config.image_size:
         set_input_size(model, input_size)
-    model = model.to(device=device, dtype=dtype).eval()
+    model = guarded(lambda: model.to(device=device, dtype=dtype).eval(),
+                    device=torch.device(device), what=f'for the weights of {path}')
     for name in _ONE_TABLE:
         owner, _, buffer = name.rpartition('.')
         setattr(model.get_submodule(owner), buffer, tensors[name].to(device, torch.float32))

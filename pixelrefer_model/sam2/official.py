@@ -152,6 +152,8 @@ def read_sizes(tensors: Mapping[str, Tensor]) -> Sam2VideoConfig:
         memories = len(tensors['maskmem_tpos_enc'])
     except KeyError as error:
         raise Unknown(f'1 missing ({error.args[0]})') from error
+    except (IndexError, TypeError) as error:
+        raise Unknown(f'a tensor of another shape ({error})') from error
     if key not in _SIZES:
         sizes = ', '.join(f'{name}: {width} channels, {list(depth)} blocks'
                           for (width, depth), (name, *_) in _SIZES.items())

@@ -98,8 +98,9 @@ class LookPolicy:
     least: float = 0.3
 
     def __post_init__(self) -> None:
-        if self.looks < 0 or not 0 < self.fill <= 1 or not 0 < self.least <= 1:
-            raise ValueError(f'{self}; looks from 0 on, and shares over 0 up to 1 are allowed')
+        if not isinstance(self.looks, int) or self.looks < 0 or not 0 < self.fill <= 1 or not 0 < self.least <= 1:
+            raise ValueError(f'{self}; whole looks from 0 on, and shares over 0 '
+                             'up to 1, are allowed')
 
     @classmethod
     def never(cls) -> 'LookPolicy':

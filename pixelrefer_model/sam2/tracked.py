@@ -2,6 +2,7 @@
 """What a tracker keeps from frame to frame: processed frames, and of each object its memory."""
 
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -14,13 +15,14 @@ from pixelrefer_model.sam2.track import StateMachine, Track
 
 @dataclass(frozen=True)
 class Seen:
-    """A processed frame: its number, stamp, size in pixels and features."""
+    """A processed frame: its number, stamp, size in pixels and features; these None once they were
+    given up for want of memory."""
 
     index: int
     stamp_ns: int
     height: int
     width: int
-    features: Features
+    features: Features | None
 
 
 @dataclass
@@ -33,6 +35,11 @@ class Given:
     labels: Tensor | None
     logits: Tensor | None
 
+    @property
+    def selects(self) -> bool:
+        """Whether it says where the object is, and not only where it is not."""
+        return self.labels is None or bool((self.labels > 0).any())
+
 
 class Tracked:
     """One object's memory, state and newest track. index: of the newest frame it was decoded on;
@@ -44,6 +51,12 @@ class Tracked:
         self.given: Given | None = None
         self.index = -1
         self.track: Track | None = None
+
+    def copy(self) -> 'Tracked':
+        """The same, which changes without this one; tensors, which nobody changes, are shared."""
+        other = copy(self)
+        other.bank, other.machine = self.bank.copy(), copy(self.machine)
+        return other
 
     def tensors(self) -> Iterator[Tensor]:
         """Every tensor kept."""

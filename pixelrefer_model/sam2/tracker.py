@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """ObjectTracker: SAM 2 on a stream, with objects that come and go at any frame."""
 
+import logging
 import os
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -29,6 +32,9 @@ from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 KEPT_FRAMES = 4
 #: Logits given back to the network as a dense prompt are limited to this.
 _PROMPT_LOGIT = 32.0
+
+Made = TypeVar('Made')
+_log = logging.getLogger(__name__)
 
 
 class ObjectTracker:
@@ -104,9 +110,11 @@ class ObjectTracker:
         Points on the frame of the last prompt add to that prompt, up to MOST_POINTS. Raises
         PixelReferError UNKNOWN_ID, BAD_POINTS when they are more, or what `prompt.check` raises.
         """
-        tracked = self._known(object_id)
+        tracked = self._known(object_id).copy()
         prompt.check(frame.width, frame.height)
-        return self._apply(tracked, prompt, frame, alone=False)
+        track = self._apply(tracked, prompt, frame, alone=False)
+        self._objects[object_id] = tracked
+        return track
 
     @torch.inference_mode()
     def replace(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
@@ -132,6 +140,7 @@ class ObjectTracker:
         self._objects.clear()
         self._kept.clear()
         self._next = 0
+        self._batches.most = None
 
     def lose(self, stamp_ns: int) -> list[Track]:
         """Time jumped to `stamp_ns`: kept frames are forgotten, every object keeps its id and its
@@ -158,15 +167,17 @@ class ObjectTracker:
                 'STAMP_TOO_OLD', f'the frame of {frame.stamp_ns} ns is older than the newest one '
                 f'processed, {self._kept[-1].stamp_ns} ns; frames are taken in order')
         seen = self._frame(frame)
-        large = self._follow(
-            [each for each in self._objects.values() if each.index != seen.index], seen)
+        large = self._guarded(
+            self._follow, [each for each in self._objects.values() if each.index != seen.index],
+            seen, what='to follow the objects; fewer of them or a smaller input may do')
         if self.masks.exclusive:
             exclude(list(self._objects.values()), seen, large)
         return [tracked.track for tracked in self._objects.values()]
 
     def held(self) -> Held:
         """Count what is kept between frames; tensors that share memory count their memory once."""
-        tensors = [tensor for seen in self._kept for tensor in seen.features.tensors()]
+        tensors = [tensor for seen in self._kept if seen.features is not None
+                   for tensor in seen.features.tensors()]
         tensors += [tensor for each in self._objects.values() for tensor in each.tensors()]
         stores = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
                   for tensor in tensors}
@@ -187,16 +198,19 @@ class ObjectTracker:
 
     def _frame(self, frame: Frame) -> Seen:
         """The frame's features: kept, or encoded now and kept if it is the newest."""
-        for seen in self._kept:
-            if seen.stamp_ns == frame.stamp_ns:
-                return seen
+        same = next((place for place, seen in enumerate(self._kept)
+                     if seen.stamp_ns == frame.stamp_ns), None)
+        if same is not None and self._kept[same].features is not None:
+            return self._kept[same]
         network = self.network
-        features = guarded(
+        features = self._guarded(
             lambda: network.encode(pixels.to_pixels(
                 frame.image, network.size, network.device, network.dtype)),
-            device=network.device, free=self._kept.clear,
             what='to encode a frame; a smaller input may do')
         self.encoded += 1
+        if same is not None:
+            self._kept[same] = replace(self._kept[same], features=features)
+            return self._kept[same]
         later = [seen.index for seen in self._kept if seen.stamp_ns > frame.stamp_ns]
         if later:
             # no longer kept: it stands just before the first later frame that is
@@ -207,10 +221,18 @@ class ObjectTracker:
         return seen
 
     def _apply(self, tracked: Tracked, prompt: Prompt, frame: Frame, alone: bool) -> Track:
-        """`_prompt`, or PixelReferError OUT_OF_MEMORY, kept frames forgotten."""
-        return guarded(self._prompt, tracked, prompt, frame, alone, device=self.network.device,
-                       free=self._kept.clear, what=f'to take a prompt for {tracked.id!r}; fewer '
-                       'objects or a smaller input may do')
+        """`_prompt`, or PixelReferError OUT_OF_MEMORY."""
+        return self._guarded(self._prompt, tracked, prompt, frame, alone,
+                             what=f'to take a prompt for {tracked.id!r}; fewer objects or a '
+                             'smaller input may do')
+
+    def _guarded(self, act: Callable[..., Made], *arguments: object, what: str) -> Made:
+        """See `guarded`; what is given up are the features of the kept frames."""
+        return guarded(act, *arguments, device=self.network.device, free=self._give_up, what=what)
+
+    def _give_up(self) -> None:
+        for place, seen in enumerate(self._kept):
+            self._kept[place] = replace(seen, features=None)
 
     def _prompt(self, tracked: Tracked, prompt: Prompt, frame: Frame, alone: bool) -> Track:
         """Apply a prompt on `frame`, remember it as an anchor, catch up to the newest frame."""
@@ -222,7 +244,8 @@ class ObjectTracker:
         index = seen.index
         same = tracked.given is not None and tracked.given.stamp_ns == seen.stamp_ns
         before = tracked.given if same else None
-        alone = alone or (same and tracked.bank.first_ns == seen.stamp_ns)
+        alone = alone or (same and tracked.bank.first_ns == seen.stamp_ns
+                          and tracked.given.selects)
         if isinstance(prompt, MaskPrompt):
             mask = pixels.to_mask_prompt(prompt.mask, network.size, network.device)
             decoded, full = network.given(seen.features, mask)
@@ -242,7 +265,8 @@ class ObjectTracker:
         tracked.given, tracked.index = given, index
         publish([tracked], seen, decoded, [
             lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks, large)
-        for later in [each for each in self._kept if each.index > index]:
+        for later in [each for each in self._kept
+                      if each.index > index and each.features is not None]:
             self._follow([tracked], later)
         return tracked.track
 
@@ -305,10 +329,16 @@ class ObjectTracker:
         return large
 
     def _remember(self, objects: list[Tracked], seen: Seen, decoded: Decoded) -> None:
+        """Add the frame to the objects' memories; not where the device has no memory for it."""
         network = self.network
-        memory = torch.cat(self._batches.run(len(objects), lambda at: network.remember(
-            seen.features.coarse, network.full_size(decoded.logits[at]),
-            decoded.score[at]).to(MEMORY_DTYPE)))
+        try:
+            memory = torch.cat(self._batches.run(len(objects), lambda at: network.remember(
+                seen.features.coarse, network.full_size(decoded.logits[at]),
+                decoded.score[at]).to(MEMORY_DTYPE)))
+        except PixelReferError as error:
+            # the masks are right all the same, and an older memory serves the next frame too
+            _log.warning('the frame of %d ns is not remembered: %s', seen.stamp_ns, error)
+            return
         for row, tracked in enumerate(objects):
             # clones: a view would keep the whole batch, other objects' memories included
             tracked.bank.add(Remembered(seen.index, seen.stamp_ns, memory[row].clone(),

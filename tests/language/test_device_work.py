@@ -101,7 +101,7 @@ def test_ahead_too_rows_that_end_leave_and_a_cancel_shows_no_token_more(model, p
     other.ahead = 1
     assert collect(one.generate(prompts, max_new_tokens=12), 3) == collect(
         other.generate(prompts, max_new_tokens=12), 3)
-    events = other.generate(prompts[:1], max_new_tokens=12, cancel=lambda: bool(stop))
+    events = other.generate(prompts[:1], max_new_tokens=12, ended=lambda _: 'cancelled' if stop else '')
     stop = []
     next(events)
     stop.append(True)

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decoding: events, ends, cancels, batches, characters; all of it greedy and repeatable."""
 
+import collections
 import itertools
 
 import pytest
@@ -96,25 +97,50 @@ def test_one_prefill_then_one_decode_per_token(language, prompts, calls):
 
 
 def test_after_a_cancel_no_token_is_computed(language, prompts, calls):
-    asked = itertools.count()
     events = list(language.generate(prompts[:2], max_new_tokens=50,
-                                    cancel=lambda: next(asked) >= 3))
+                                    ended=lambda _: 'cancelled' if len(calls) == 3 else ''))
     assert calls == ['prefill', 'decode', 'decode']
     assert [(e.token_id, e.reason) for e in events[-2:]] == [(None, 'cancelled')] * 2
     assert len(events) == 3 * 2 + 2
 
 
 def test_a_cancel_before_the_start_computes_nothing(language, prompts, calls):
-    events = list(language.generate(prompts, cancel=lambda: True))
+    events = list(language.generate(prompts, ended=lambda _: 'cancelled'))
     assert calls == [] and [e.reason for e in events] == ['cancelled'] * 3
 
 
 def test_a_deadline_ends_the_answers_with_what_they_have(language, prompts, calls):
-    asked = itertools.count()
     events = list(language.generate(prompts[:2], max_new_tokens=50,
-                                    late=lambda: next(asked) >= 2))
+                                    ended=lambda _: 'deadline' if len(calls) == 2 else ''))
     assert calls == ['prefill', 'decode'] and len(events) == 2 * 2 + 2
     assert [(e.token_id, e.reason) for e in events[-2:]] == [(None, 'deadline')] * 2
+
+
+def test_one_answer_of_a_batch_may_end_and_the_others_stay_as_they_are(model, prompts):
+    language = LanguageModel(model)
+    whole = collect(language.generate(prompts, max_new_tokens=12), 3)
+    told = collections.Counter()
+
+    def ended(index: int) -> str:
+        told[index] += 1
+        return 'cancelled' if index == 1 and told[1] > 4 else ''
+
+    made = collect(language.generate(prompts, max_new_tokens=12, ended=ended), 3)
+    assert (made[1].token_ids, made[1].reason) == (whole[1].token_ids[:4], 'cancelled')
+    assert [made[0].token_ids, made[2].token_ids] == [whole[0].token_ids, whole[2].token_ids]
+
+
+def test_every_prompt_may_have_a_budget_of_its_own(model, prompts):
+    language = LanguageModel(model)
+    language.ends = frozenset()
+    whole = collect(language.generate(prompts, max_new_tokens=9), 3)
+    made = collect(language.generate(prompts, max_new_tokens=[3, 9, 1]), 3)
+    assert [len(one.token_ids) for one in made] == [3, 9, 1]
+    for one, other in zip(made, whole, strict=True):
+        assert other.token_ids[:len(one.token_ids)] == one.token_ids
+    with pytest.raises(PixelReferError) as error:
+        list(language.generate(prompts, max_new_tokens=[3, 0, 1]))
+    assert error.value.code == 'BAD_BUDGET'
 
 
 def test_a_stop_word_ends_an_answer_before_it_and_none_of_it_is_shown(language, prompts, script):
@@ -129,7 +155,7 @@ def test_text_held_for_a_stop_word_is_shown_when_the_answer_ends_otherwise(
         language, prompts, script):
     ids = language.tokenizer.encode('it is red')
     for how, count in (({'max_new_tokens': len(ids)}, 0),
-                       ({'cancel': lambda: next(asked) >= len(ids)}, 1)):
+                       ({'ended': lambda _: 'cancelled' if next(asked) >= len(ids) else ''}, 1)):
         asked = itertools.count()
         script(ids + [60] * 9)
         events = list(language.generate(prompts[:1], stop=['red.'], **how))

@@ -35,7 +35,8 @@ def robot(real_node: 'Robot') -> Iterator['Robot']:
 def quick_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator['Robot']:
     """The node around a stand-in for its models: for tests of threads."""
     log = tmp_path_factory.mktemp('quick') / 'node.log'
-    with running(log, {'stamp_wait': 5.0, 'question_queue': 3, 'diagnostics_period': 0.1},
+    with running(log, {'stamp_wait': 5.0, 'question_queue': 3, 'diagnostics_period': 0.1,
+                       'answer_batch': 3, 'stream_goals': 3},
                  standin=0.0) as robot:
         yield robot
 

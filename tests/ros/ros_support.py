@@ -20,12 +20,14 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import SetParametersResult
 from rcl_interfaces.srv import SetParameters
+from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
+from pixelrefer.action import AskStream
 from pixelrefer.msg import Answer, Event, Pixel, Prompt, TrackedObjectArray
 from pixelrefer.msg import Box
 from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects, RemoveObjects, Reset
@@ -327,6 +329,7 @@ class Robot(Client):
 
     def __init__(self, domain: int, process: NodeProcess) -> None:
         super().__init__(domain, process)
+        self.domain = domain
         self.process = process
         self.clock = Clock()
 
@@ -344,3 +347,49 @@ def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
         if active:
             robot.wait_active()
         yield robot
+
+
+class Goal:
+    """A goal of ~/ask_stream that was accepted, with what came of it so far."""
+
+    def __init__(self, client: Client, question: str, *ids: str, **fields: Any) -> None:
+        self._client = client
+        self.feedback: list[AskStream.Feedback] = []
+        self._actions = ActionClient(client.node, AskStream, f'{client.NAME}/ask_stream')
+        client.until(self._actions.server_is_ready, 'the action server')
+        sent = self._actions.send_goal_async(
+            AskStream.Goal(question=question, ids=list(ids), **fields), feedback_callback=self._take)
+        self.handle = client.until(lambda: sent.done() and sent.result(), 'a goal')
+        assert self.handle.accepted
+        self._result = self.handle.get_result_async()
+
+    def __enter__(self) -> 'Goal':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._client.until(self._result.done, 'the end of a goal')
+        self._actions.destroy()
+
+    def _take(self, message: Any) -> None:
+        with self._client.news:
+            self.feedback.append(message.feedback)
+            self._client.news.notify_all()
+
+    def told(self, count: int) -> None:
+        """Wait until so many tokens were told of."""
+        self._client.until(lambda: self.feedback and self.feedback[-1].tokens >= count, 'tokens')
+
+    def cancel(self) -> None:
+        """Ask for its end, and wait until that is agreed to."""
+        asked = self.handle.cancel_goal_async()
+        self._client.until(lambda: asked.done() and asked.result(), 'an answer to a cancel')
+
+    def result(self) -> AskStream.Result:
+        """Wait for its result."""
+        return self._client.until(
+            lambda: self._result.done() and self._result.result(), 'a result').result
+
+    @property
+    def status(self) -> int:
+        """How it ended, a constant of GoalStatus."""
+        return self._result.result().status

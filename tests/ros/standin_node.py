@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
+from pixelrefer_model.answer import Progress
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, node
 
@@ -114,18 +115,24 @@ class StandInEngine:
     def prepare_description(self, object_id, detail, window, *, max_frames=None):
         return self.prepare(detail, [object_id], window)
 
-    def answer(self, question, cancel):
-        words, reason = 0, 'stop'
-        while words < 3 or ENDLESS in question.text:
-            if cancel():
-                reason = 'cancelled'
-                break
+    def stream(self, questions, ended):
+        """A word at a time of each, as a batch."""
+        words, left = [0] * len(questions), list(range(len(questions)))
+        while left:
             time.sleep(0.01)
-            words += 1
-        return SimpleNamespace(
-            text=' '.join(['word'] * words), confidence=1.0, abstained=False,
-            object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
-            reason=reason, tokens=words)
+            for index in list(left):
+                question, reason = questions[index], ended(index)
+                if not reason:
+                    words[index] += 1
+                    reason = 'stop' if words[index] == 3 and ENDLESS not in question.text else ''
+                answer = SimpleNamespace(
+                    text=' '.join(['word'] * words[index]), confidence=1.0, abstained=False,
+                    object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
+                    reason=reason, tokens=words[index]) if reason else None
+                if reason:
+                    left.remove(index)
+                yield Progress(index, '' if reason == 'cancelled' else 'word ', words[index],
+                               answer)
 
 
 def stumble_once(pipeline_class):

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+from action_msgs.msg import GoalStatus
 from lifecycle_msgs.msg import Transition
-from ros_support import SECOND, box, click, mask, picture, running, to_ns
+from ros_support import SECOND, Goal, box, click, mask, picture, running, to_ns
 
-from pixelrefer.action import AskStream
 from pixelrefer.msg import ErrorCode, Event, TrackedObject
 from pixelrefer.srv import (
     AddObjects, Ask, Describe, FindObjects, Forget, ListObjects, Measure, MergeObjects,
@@ -93,18 +93,16 @@ def test_before_activation_every_request_is_refused(node):
         assert 'active' in response.error_msg and response.epoch == 0
 
 
+def test_before_activation_a_goal_is_aborted_with_the_reason(node):
+    with Goal(node, 'What is it?') as goal:
+        assert goal.result().error_code == ErrorCode.NOT_ACTIVE
+        assert goal.status == GoalStatus.STATUS_ABORTED
+
+
 def test_what_is_not_served_says_so(node):
     for name, kind in UNSERVED.items():
         response = node.call(kind, name, kind.Request())
         assert response.error_code == ErrorCode.UNSUPPORTED and response.error_msg
-    from rclpy.action import ActionClient
-    client = ActionClient(node.node, AskStream, '/pixelrefer/ask_stream')
-    assert client.wait_for_server(timeout_sec=60.0)
-    goal = client.send_goal_async(AskStream.Goal(question='What is it?'))
-    accepted = node.until(lambda: goal.done() and goal.result(), 'a goal')
-    result = accepted.get_result_async()
-    said = node.until(lambda: result.done() and result.result(), 'a result').result
-    assert said.error_code == ErrorCode.UNSUPPORTED and said.error_msg
 
 
 def jpeg(quality: int = 95) -> bytes:

@@ -243,7 +243,7 @@ def test_a_worker_outlives_a_fault_in_its_work_and_in_finding_it(monkeypatch):
 
 def language_worker(bench: Bench, publish) -> LanguageWorker:
     return LanguageWorker(bench.engine, bench.table, bench.encoder, bench.counters, publish,
-                          model='', queue=4, threads=1)
+                          model='', queue=4, batch=4, alone=False, threads=1)
 
 
 def test_a_question_is_answered_also_when_its_answer_cannot_be_published(bench):

@@ -72,6 +72,16 @@ def test_points_that_add_to_those_of_the_first_frame_are_looked_at_again(model, 
     assert encoded['images'] == 2
 
 
+def test_corrections_that_only_say_where_the_object_is_not_are_not_looked_at(model):
+    tracker = ObjectTracker(model, look=LookPolicy.closer())
+    for t in range(3):
+        tracker.step(frame(t))
+    tracker.add('it', BOX, frame(2))
+    for _ in range(2):
+        tracker.correct('it', Click(np.array([[120., 90.]]), np.array([0])), frame(1))
+    assert tracker.step(frame(3))[0].object_id == 'it'
+
+
 @pytest.mark.parametrize('box', [(0, 0, 3, 3), (637, 477, 640, 480), (300, 200, 340, 420),
                                  (0, 0, 640, 480), (10, 10, 600, 20)])
 def test_a_window_holds_its_box_within_the_frame_and_is_squeezed_as_the_frame_is(box):
@@ -104,7 +114,7 @@ def test_both_looks_count_alike_within_the_window_and_nothing_is_outside_of_it()
     assert (made[~inside] == GIVEN_BIAS).all()
 
 
-@pytest.mark.parametrize('said', [{'looks': -1}, {'fill': 0}, {'glasses': 2}, 'closely'])
+@pytest.mark.parametrize('said', [{'looks': -1}, {'looks': 1.5}, {'fill': 0}, {'glasses': 2}, 'closely'])
 def test_a_checkpoint_that_asks_for_a_look_there_is_not_is_refused(narrow, tmp_path, said):
     save_model(narrow, tmp_path)
     config = json.loads((tmp_path / 'config.json').read_text())
