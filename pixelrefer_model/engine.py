@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pixelrefer_model.answer import Answer, Progress, Question
+from pixelrefer_model.device import choose_device
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import (
@@ -29,7 +30,7 @@ from pixelrefer_model.sam2 import ObjectTracker, Track, TrackState
 from pixelrefer_model.settings import EngineSettings
 from pixelrefer_model.weights import TINY, checkpoint_folder  # noqa: F401 (TINY is asked for here)
 
-#: What `describe` may be asked for; each is a published task prompt.
+#: The usual levels of detail; every published task prompt may be asked for.
 DETAILS = ('category', 'phrase', 'sentence', 'detailed')
 CANNOT_TELL = 'I cannot tell.'
 #: The most tokens an answer may be given, and what it gets when nobody says.
@@ -58,21 +59,25 @@ class PerceptionEngine:
                          quantization: Quantization = 'none', attention: Attention = 'sdpa',
                          settings: EngineSettings = EngineSettings()) -> 'PerceptionEngine':
         """Load both models. `tiny` names a packaged checkpoint, anything else a folder or the
-        name of one that was downloaded (`pixelrefer download`); nothing is downloaded here. refer:
+        name of one that was downloaded (`pixelrefer download`); nothing is downloaded here. device:
+        as PyTorch names it, or auto: a CUDA GPU where there is one, else the CPU. refer:
         a PixelRefer-Lite, or a PixelRefer, whose questions cost the tokens of the whole image too
         and rest on one moment of each object. quantization: of the language model's weights, see
         `quantize`.
 
-        Raises PixelReferError CHECKPOINT with the file and the reason, or UNSUPPORTED.
+        Raises PixelReferError CHECKPOINT with the file and the reason, UNSUPPORTED for a device or
+        a library that is not here, or OUT_OF_MEMORY.
         """
-        model = PixelReferModel.from_checkpoint(
-            checkpoint_folder(refer, 'refer'), device=device, dtype=dtype)
+        # What may be missing is found before gigabytes are read.
+        device = choose_device(device)
+        tracker, refer = checkpoint_folder(tracker, 'tracker'), checkpoint_folder(refer, 'refer')
+        model = PixelReferModel.from_checkpoint(refer, device=device, dtype=dtype)
         use_attention(model, attention)
         quantize(model, quantization)
         language = LanguageModel(model, prefixes=settings.prefixes, steps=settings.steps)
         return cls(
             ObjectTracker.from_checkpoint(
-                checkpoint_folder(tracker, 'tracker'), device=device, dtype=dtype,
+                tracker, device=device, dtype=dtype,
                 input_size=settings.tracker_input_size, memory=settings.tracker_memory,
                 look=settings.tracker_look, compute=settings.tracker_compute),
             encoder_for(model, settings.encode), language, settings)
@@ -219,11 +224,10 @@ class PerceptionEngine:
 
     def prepare_description(self, object_id: str, detail: str, window: Window = Now(), *,
                             max_frames: int | None = None) -> Question:
-        """As `prepare`, for a description. Raises PixelReferError BAD_DETAIL as well."""
-        if detail not in DETAILS:
-            raise PixelReferError(
-                'BAD_DETAIL', f'detail {detail!r}; {", ".join(DETAILS)} are allowed')
-        return self.prepare(task_prompt(detail), [object_id], window, max_frames=max_frames)
+        """As `prepare`, for a description: any of the published task prompts, in the words in which
+        the model was asked them. Raises PixelReferError BAD_DETAIL as well."""
+        question = task_prompt(detail, full=self.encoder.moments is not None)
+        return self.prepare(question, [object_id], window, max_frames=max_frames)
 
     def answer(self, question: Question, ended: Ended = never) -> Answer:
         """As `answers`, for one question."""

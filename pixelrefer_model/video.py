@@ -83,9 +83,7 @@ def is_image(path: Path) -> bool:
 def read_image(path: Path) -> np.ndarray:
     """The picture in a file, uint8 [H, W, 3] RGB. Raises PixelReferError BAD_IMAGE."""
     _check_is_file(path)
-    bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if bgr is None:
-        raise PixelReferError('BAD_IMAGE', f'{path}: is damaged, or no image')
+    bgr = _decoded(path, cv2.IMREAD_COLOR)
     return cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
 
 
@@ -94,12 +92,24 @@ def read_mask(path: Path) -> np.ndarray:
     PixelReferError BAD_IMAGE."""
     _check_is_file(path)
     # Unchanged: a label of 1 in 16 bits would be 0 in 8.
-    values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-    if values is None:
-        raise PixelReferError('BAD_IMAGE', f'{path}: is damaged, or no image')
+    values = _decoded(path, cv2.IMREAD_UNCHANGED)
     return (values if values.ndim == 2 else values[:, :, :3].max(2)) > 0
 
 
+def _decoded(path: Path, how: int) -> np.ndarray:
+    try:
+        values = cv2.imread(str(path), how)
+    except cv2.error as error:  # as when it says that it is larger than OpenCV takes
+        raise PixelReferError('BAD_IMAGE', f'{path}: cannot be decoded ({error.err})') from error
+    if values is None:
+        raise PixelReferError('BAD_IMAGE', f'{path}: is damaged, or no image')
+    return values
+
+
 def _check_is_file(path: Path) -> None:
-    if not path.is_file():
+    try:
+        there = path.is_file()
+    except OSError as error:  # a name too long, a folder that may not be entered
+        raise PixelReferError('BAD_IMAGE', f'{path}: {error.strerror}') from error
+    if not there:
         raise PixelReferError('BAD_IMAGE', f'{path}: no such file')

@@ -18,6 +18,7 @@ def load(settings: Settings) -> Any:
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
     from pixelrefer_model.language import CudaGraphs, Eager, Greedy, KeepPrefixes, Sample
+    from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
     from pixelrefer_model.memory import EveryInterval, KeepLast
     from pixelrefer_model.sam2 import ComputePolicy, MemoryPolicy
     engine = PerceptionEngine.from_checkpoints(
@@ -31,7 +32,7 @@ def load(settings: Settings) -> Any:
             # a kept prefix rounds otherwise than one that is read anew
             prefixes=KeepPrefixes(0 if settings.lockstep else settings.prefix_cache_mib * 2 ** 20),
             sampling=Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
-            if settings.temperature else Greedy(),
+            if settings.temperature >= LEAST_TEMPERATURE else Greedy(),
             steps=CudaGraphs() if settings.cuda_graphs else Eager(),
             tracker_input_size=settings.tracker_input_size or None,
             tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,

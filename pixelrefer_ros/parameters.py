@@ -65,7 +65,8 @@ RULES: dict[str, Rule] = {
                       'or float16, and flash-attn.', choices=('sdpa', 'flash')),
     'cuda_graphs': Rule(False, 'Replay the language model\'s decode step as a CUDA graph: shorter '
                         'answer times for some memory; on other devices slower.'),
-    'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ...'),
+    'device': Rule('cpu', 'PyTorch device: cpu, cuda, cuda:0, ..., or auto: a CUDA GPU where there '
+                   'is one.'),
     'dtype': Rule('float32', 'Type of the models\' numbers.', choices=DTYPES),
     'lockstep': Rule(False, 'Every frame in order, waiting for the tracker and the encoder, for '
                      'repeatable runs. The publisher has to be RELIABLE and KEEP_ALL: one that '
@@ -92,8 +93,8 @@ RULES: dict[str, Rule] = {
                              'question about the same objects costs only its own words; 0, and in '
                              'lockstep: none.',
                              0, 65_536),
-    'temperature': Rule(0.0, 'Answers are drawn by chance, the more the higher; 0: the best token '
-                        'each time.', 0.0, 10.0),
+    'temperature': Rule(0.0, 'Answers are drawn by chance, the more the higher; under 0.001: the '
+                        'best token each time.', 0.0, 10.0),
     'top_p': Rule(0.9, 'With a temperature: only of the best tokens that have this probability '
                   'together.', 0.01, 1.0),
     'sampling_seed': Rule(0, 'With a temperature: the same seed gives the same answers.', 0,

@@ -170,7 +170,8 @@ class LanguageWorker(Worker):
         return None
 
     def _answer(self, turns: list[Turn]) -> None:
-        """Answer a batch; where the device has no memory for all of it, one after the other."""
+        """Answer a batch; one after the other where the device has no memory for all of it, or one
+        of them spoils it."""
         prepared = []
         for turn in turns:
             question = self._guarded(turn, turn.query.prepare)
@@ -181,7 +182,7 @@ class LanguageWorker(Worker):
         except PixelReferError as found:
             rest = [(turn, question) for turn, question in prepared
                     if turn.number not in turn.request.answers]
-            several = len(rest) > 1 and found.code == 'OUT_OF_MEMORY'
+            several = len(rest) > 1 and found.code in ('OUT_OF_MEMORY', 'NOT_FINITE')
             for turn, question in rest:
                 if several:
                     self._guarded(turn, lambda: self._stream([(turn, question)]))

@@ -34,6 +34,8 @@ def cancelled() -> PixelReferError:
 
 def internal(found: Exception) -> PixelReferError:
     """What a request is told of a fault of our own, or when the device's memory is full."""
+    if isinstance(found, PixelReferError):
+        return found
     if type(found).__name__ == 'OutOfMemoryError' or isinstance(found, MemoryError):
         return PixelReferError('OUT_OF_MEMORY', f'the device has no memory left: {found}')
     return PixelReferError(

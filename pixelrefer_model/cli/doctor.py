@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import platform
+import shlex
 import sys
 from dataclasses import asdict, dataclass
 from importlib import metadata
@@ -112,7 +113,7 @@ def _checkpoint(name: str, verify: bool) -> Finding:
         return Finding(name, found.state.value, found.missing, mend)
     if verify and (wrong := differing(found)):
         return Finding(name, 'damaged', f'{", ".join(wrong)}: the checksum differs',
-                       f'rm -r {found.folder} && {mend}')
+                       f'rm -r {shlex.quote(str(found.folder))} && {mend}')
     return Finding(name, 'whole', f'{found.manifest.bytes / 1e9:.2f} GB, commit '
                    f'{found.manifest.commit[:12]}, {found.folder}')
 

@@ -17,6 +17,8 @@ from pixelrefer_model.overlay import Shown, draw
 from pixelrefer_model.sam2 import TrackState
 
 _DIGITS = 4
+#: Kinds of pictures that are written.
+PICTURES = ('.png', '.jpg', '.jpeg', '.webp', '.bmp')
 
 Answered = Sequence[tuple[str, Answer]]
 
@@ -30,7 +32,11 @@ def as_text(answers: Answered) -> str:
 
 
 def _cut(answer: Answer) -> str:
-    return ' [...]' if answer.reason == 'length' else ''
+    """What the text does not say of itself."""
+    return ''.join((
+        ' [...]' if answer.reason == 'length' else '',
+        ' [too little or too unclear to be seen]' if answer.abstained else '',
+        f' [{answer.left_out} moments left out]' if answer.left_out else ''))
 
 
 def as_json(given: argparse.Namespace, selections: Sequence[Selection], watched: Watched,
@@ -69,7 +75,7 @@ def check_writable(file: Path) -> None:
     """Raise PixelReferError BAD_ENCODING unless a picture can be written there."""
     if not file.parent.is_dir():
         raise PixelReferError('BAD_ENCODING', f'{file}: there is no folder {file.parent}')
-    if not file.suffix or not cv2.haveImageWriter(file.name):
+    if file.suffix.lower() not in PICTURES:
         raise PixelReferError('BAD_ENCODING', f'{file}: the ending says no kind of picture that '
                                               'can be written; .png or .jpg is allowed')
 
@@ -77,7 +83,7 @@ def check_writable(file: Path) -> None:
 def write(file: Path, image: np.ndarray) -> None:
     """Write a picture, uint8 [H, W, 3] RGB. Raises PixelReferError INTERNAL where the disk
     refuses it."""
-    _, data = cv2.imencode(file.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    data = cv2.imencode(file.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1]
     try:
         file.write_bytes(data.tobytes())
     except OSError as error:

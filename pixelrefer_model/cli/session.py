@@ -4,6 +4,7 @@ slow is done."""
 
 import argparse
 import json
+import sys
 from collections.abc import Callable, Sequence
 
 from pixelrefer_model.answer import Answer
@@ -14,10 +15,12 @@ from pixelrefer_model.device import choose_device, choose_dtype
 from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language import Greedy, Sample, mentions
+from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
 from pixelrefer_model.memory import EveryInterval, KeepLast
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import FULL
 from pixelrefer_model.weights import checkpoint_folder
 
+MOST_SEED = 2**63 - 1
 #: Observations of one object in one question.
 MOST_FRAMES = 64
 
@@ -44,11 +47,19 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
             given.tracker, given.refer, device=device, dtype=dtype,
             quantization=given.quantization, attention=given.attention, settings=settings)
         watched = watch(engine, source, selections)
-    made = engine.answers([
-        engine.prepare(text, ids, watched.window, max_new_tokens=given.max_tokens)
-        for text, ids in asked])
+    prepared, errors = [], []
+    for text, ids in asked:
+        try:
+            prepared.append(engine.prepare(text, ids, watched.window,
+                                           max_new_tokens=given.max_tokens))
+        except PixelReferError as error:
+            # one object that was never clearly seen must not silence the others
+            errors.append(error)
+    if errors and not prepared:
+        raise errors[0]
     answers: list[tuple[str, Answer]] = [
-        (text, answer) for (text, _), answer in zip(asked, made, strict=True)]
+        (question.text, answer)
+        for question, answer in zip(prepared, engine.answers(prepared), strict=True)]
     if given.json:
         print(json.dumps(as_json(given, selections, watched, answers), indent=2,
                          ensure_ascii=False))
@@ -56,7 +67,9 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
         print(as_text(answers))
     if given.save is not None:
         write(given.save, picture(watched))
-    return 0
+    for error in errors:
+        print(f'pixelrefer: {error.message} ({error.code})', file=sys.stderr)
+    return 2 if errors else 0
 
 
 def sampling(given: argparse.Namespace) -> Greedy | Sample:
@@ -84,8 +97,10 @@ def _check(given: argparse.Namespace, asked: Sequence[tuple[str, list[str]]]) ->
         if not 1 <= value <= most:
             raise PixelReferError('BAD_BUDGET', f'{value} {what} asked for; 1 to {most} are '
                                                 'allowed')
-    if not 0 <= given.temperature < float('inf'):
-        raise PixelReferError('BAD_BUDGET', f'temperature {given.temperature:g}; a number from 0 '
-                                            'on is allowed')
+    if given.temperature and not LEAST_TEMPERATURE <= given.temperature < float('inf'):
+        raise PixelReferError('BAD_BUDGET', f'temperature {given.temperature:g}; 0, or a number '
+                                            f'from {LEAST_TEMPERATURE:g} on is allowed')
+    if not 0 <= given.seed <= MOST_SEED:
+        raise PixelReferError('BAD_BUDGET', f'seed {given.seed}; 0 to {MOST_SEED} is allowed')
     if given.save is not None:
         check_writable(given.save)

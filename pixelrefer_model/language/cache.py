@@ -64,7 +64,9 @@ class KeyValueCache:
 
     def keep(self, index: Tensor) -> None:
         """Drop all rows but these (int64)."""
-        self.keys, self.values = self.keys[:, index], self.values[:, index]
+        # one after the other, so that only one of them is there twice at a time
+        self.keys = self.keys[:, index]
+        self.values = self.values[:, index]
 
 
 @dataclass(frozen=True)

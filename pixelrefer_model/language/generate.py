@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """LanguageModel: prompts with object tokens to text, token by token."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from torch import Tensor
@@ -25,6 +26,7 @@ from pixelrefer_model.language.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from pixelrefer_model.pixelrefer.modeling_pixelrefer import PixelReferModel
 
+Made = TypeVar('Made')
 #: Which answer -> why it ends now: 'cancelled' or 'deadline'; '' while it goes on.
 Ended = Callable[[int], Reason]
 
@@ -91,8 +93,8 @@ class LanguageModel:
         max_new_tokens: of every answer, or of each. stop: words that end an answer, which ends
         before them. ended(i): asked for each unfinished answer before the prefill and before every
         token; it says why that answer ends there, or ''. Raises (at the first `next`) what `check`
-        and `tokenize` raise, before anything is computed, and PixelReferError OUT_OF_MEMORY: then
-        kept prefixes and captured steps are given up, and a smaller request may do.
+        and `tokenize` raise, before anything is computed, and PixelReferError OUT_OF_MEMORY (a
+        smaller request may do) or NOT_FINITE: then kept prefixes and captured steps are given up.
         """
         budgets = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(
             max_new_tokens)
@@ -106,29 +108,42 @@ class LanguageModel:
         left, launched = list(range(len(work))), 0
         batch: _Batch | None = None
         reading: deque[_Reading] = deque()
-        while left:
-            over = {i: reason for i in left if (reason := ended(i))}
-            yield from (TokenEvent(i, None, text[i].end(), 0.0, True, reason)
-                        for i, reason in over.items())
-            left = [i for i in left if i not in over]
-            most = max((limits[i] for i in left), default=0)
-            if launched < most:
-                batch = self._guarded(self._begin, work, max(limits), sampling) if batch is None \
-                    else self._guarded(self._go_on, batch)
-                reading.append(_Reading(batch))
-                launched += 1
-            if not left or (len(reading) <= self.ahead and launched < most):
-                continue
-            for event in self._read(reading.popleft(), left, limits, text):
-                left = [i for i in left if i != event.index or not event.finished]
-                yield event
-            if left and batch.step is None and len(left) < len(batch.state.rows):
-                batch.keep(left)
+        try:
+            while left:
+                over = {i: reason for i in left if (reason := ended(i))}
+                yield from (TokenEvent(i, None, text[i].end(), 0.0, True, reason)
+                            for i, reason in over.items())
+                left = [i for i in left if i not in over]
+                most = max((limits[i] for i in left), default=0)
+                if launched < most:
+                    batch = self._guarded(self._begin, work, max(limits), sampling) if batch is None \
+                        else self._guarded(self._go_on, batch)
+                    reading.append(_Reading(batch))
+                    launched += 1
+                if not left or (len(reading) <= self.ahead and launched < most):
+                    continue
+                for event in self._read(reading.popleft(), left, limits, text):
+                    left = [i for i in left if i != event.index or not event.finished]
+                    yield event
+                if left and batch.step is None and len(left) < len(batch.state.rows):
+                    self._guarded(batch.keep, left)
+        finally:
+            if batch is not None and batch.step is not None:
+                batch.step.busy = False
 
     def _read(self, reading: '_Reading', left: Sequence[int], limits: Sequence[int],
               text: Sequence[TextStream]) -> Iterator[TokenEvent]:
-        """The events of one step, for rows that go on."""
-        for i, token, probability in reading.tokens():
+        """The events of one step, for rows that go on. Raises PixelReferError NOT_FINITE."""
+        told = reading.tokens()
+        if not all(math.isfinite(probability) for i, _, probability in told if i in left):
+            # NaN stays NaN however little it counts: whoever looked at these keys and values
+            # again, in a prefix or a captured step, would answer nonsense.
+            self.free()
+            raise PixelReferError(
+                'NOT_FINITE', 'the language model gave NaN or infinity: object tokens or weights '
+                f'that are not finite, or too large for {self.model.dtype}; bfloat16 or float32 '
+                'is allowed')
+        for i, token, probability in told:
             if i not in left:
                 continue
             delta = text[i].feed(self.tokenizer.bytes_of(token))
@@ -177,7 +192,8 @@ class LanguageModel:
     @torch.inference_mode()
     def _begin(self, work: Sequence[TokenizedPrompt], most: int, sampling: Sampling) -> '_Batch':
         """Prefill and the first token."""
-        step = None if self._fixed is None else self._fixed.of(len(work), self._room(work, most))
+        step = None if self._fixed is None else self._fixed.take(
+            len(work), self._room(work, most))
         state = self._prefill(work, most, step)
         if step is not None:
             step.positions.copy_(state.positions)
@@ -195,7 +211,7 @@ class LanguageModel:
             batch.state = batch.step.decode(batch.state, batch.chosen)
         return batch.choose()
 
-    def _guarded(self, act: Callable[..., '_Batch'], *arguments: object) -> '_Batch':
+    def _guarded(self, act: Callable[..., Made], *arguments: object) -> Made:
         """Run a step on the device. Raises PixelReferError OUT_OF_MEMORY, everything freed."""
         return guarded(act, *arguments, device=self.model.device, free=self.free,
                        what='for this; ask about fewer objects or frames at once, or for a '
@@ -261,7 +277,7 @@ class _Reading:
         self._rows, self.number = list(batch.state.rows), batch.number
         # float32 holds every id below 2**24 exactly.
         both = torch.stack([batch.chosen.float(), batch.likely])
-        self._both = both.to('cpu', non_blocking=True)
+        self._both = both.to('cpu', non_blocking=both.is_cuda)
         self._ready = None
         if both.is_cuda:
             self._ready = torch.cuda.Event()

@@ -43,6 +43,8 @@ class FixedStep:
 
     def __init__(self, model: 'PixelReferModel', rows: int, room: int) -> None:
         self._model = model
+        #: Whether answers are being made in its cache.
+        self.busy = False
         self.cache = KeyValueCache(model.model.config, rows, room, device=model.device,
                                    dtype=model.dtype)
         self._tokens = torch.zeros(rows, dtype=torch.long, device=model.device)
@@ -79,7 +81,7 @@ class FixedStep:
                 self._step()
         torch.cuda.current_stream(self._model.device).wait_stream(aside)
         graph = torch.cuda.CUDAGraph()
-        # Other threads have streams of their own, and go on while this one is captured.
+        # What other threads do meanwhile is neither captured nor stopped.
         with torch.cuda.graph(graph, capture_error_mode='thread_local'):
             self._step()
         return graph.replay
@@ -96,8 +98,18 @@ class FixedSteps:
     def __len__(self) -> int:
         return len(self._held)
 
+    def take(self, rows: int, room: int) -> FixedStep:
+        """The step for so many prompts and at least so much room, `busy` from now on until its
+        taker is done; made if there is none, and not held if the one that is held is busy."""
+        step = self.of(rows, room)
+        if step.busy:
+            step = FixedStep(self._model, rows, step.cache.room)
+        step.busy = True
+        return step
+
     def of(self, rows: int, room: int) -> FixedStep:
-        """The step for so many prompts and at least so much room; made if there is none."""
+        """The step that is held for so many prompts and at least so much room; made if there is
+        none."""
         shape = rows, max(LEAST_ROOM, 1 << (room - 1).bit_length())
         if shape not in self._held:
             while len(self._held) >= self._policy.most:

@@ -7,6 +7,10 @@ import torch
 from torch import Tensor
 
 
+#: Under this scores divided by it are no numbers any more.
+LEAST_TEMPERATURE = 1e-3
+
+
 @dataclass(frozen=True)
 class Greedy:
     """The best token, always; of equals the one with the lowest id."""
@@ -37,8 +41,8 @@ class Sample:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.temperature > 0 or not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ValueError(f'{self}: temperature over 0, top_p over 0 and up to 1, and top_k of '
+        if not self.temperature >= LEAST_TEMPERATURE or not 0 < self.top_p <= 1 or self.top_k < 0:
+            raise ValueError(f'{self}: temperature from {LEAST_TEMPERATURE:g} on, top_p over 0 and up to 1, and top_k of '
                              'at least 0 are allowed')
 
     def noise(self, count: int) -> Tensor | None:

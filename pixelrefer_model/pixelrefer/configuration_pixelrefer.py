@@ -125,6 +125,9 @@ class PixelReferConfig:
         language = _known(LanguageConfig, values)
         # transformers 5 writes the rotary base inside rope_parameters.
         rope = values.get('rope_parameters') or {}
+        if rope.get('rope_type', 'default') != 'default':
+            language.setdefault('rope_scaling', {key: value for key, value in rope.items()
+                                                 if key != 'rope_theta'})
         language.setdefault('rope_theta', rope.get('rope_theta', LanguageConfig.rope_theta))
         language = language_sizes(shapes, language)
         config = cls(VisionConfig(**vision), LanguageConfig(**language), **own)

@@ -37,7 +37,8 @@ def download(name: str, revision: str | None = None,
 
     revision: a branch, tag or commit of its repository; None takes the commit that a broken-off
     download began with, what is there already if it is whole, or else the newest. `say` is told
-    what is done. Raises PixelReferError CHECKPOINT; what was fetched until then is kept.
+    what is done. Another commit takes the place of the one that is there from its first byte on.
+    Raises PixelReferError CHECKPOINT; what was fetched until then is kept.
     """
     name = full_name(name)
     found = look(name)
@@ -67,11 +68,12 @@ def _fetch(name: str, revision: str | None, say: Callable[[str], None]) -> None:
     say(f'{name} at {manifest.commit}: {len(manifest.files)} files, {manifest.bytes / 1e6:.1f} MB')
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # Before anything of another commit goes: without room it stays as it is.
+        _check_space(folder, manifest)
         # From here on, and until all is there, the folder is not whole.
         (folder / MANIFEST).unlink(missing_ok=True)
         manifest.write(folder / INCOMPLETE)
         _clear(folder, manifest)
-        _check_space(folder, manifest)
         held = [_fetch_file(folder, manifest, file) for file in manifest.files]
         replace(manifest, files=held).write(folder / MANIFEST)
         (folder / INCOMPLETE).unlink()
@@ -150,6 +152,7 @@ def _clear(folder: Path, manifest: Manifest) -> None:
 
 
 def _check_space(folder: Path, manifest: Manifest) -> None:
+    """Raise OSError ENOSPC unless there is room, what is there and will be replaced counted."""
     held = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
     free, needs = shutil.disk_usage(folder).free, manifest.bytes - held
     if free < needs:

@@ -116,12 +116,8 @@ def look(name: str) -> Found:
     name, folder = full_name(name), folder_of(name)
     manifest = Manifest.read(folder / MANIFEST)
     if manifest is not None:
-        for file in manifest.files:
-            held = _size(folder / file.path)
-            if held != file.size:
-                missing = f'{file.path} has {held} of {file.size} bytes'
-                return Found(name, folder, State.HALF, missing, manifest)
-        return Found(name, folder, State.WHOLE, '', manifest)
+        missing = _missing(folder, manifest)
+        return Found(name, folder, State.HALF if missing else State.WHOLE, missing, manifest)
     if not folder.is_dir() or not any(folder.iterdir()):
         return Found(name, folder, State.ABSENT, 'it was not downloaded', None)
     coming = Manifest.read(folder / INCOMPLETE)
@@ -131,6 +127,15 @@ def look(name: str) -> Found:
                for file in coming.files)
     return Found(name, folder, State.HALF,
                  f'{held} of {coming.bytes} bytes were downloaded', coming)
+
+
+def _missing(folder: Path, manifest: Manifest) -> str:
+    """Which file of a manifest has another size in the folder; '' where none has."""
+    for file in manifest.files:
+        held = _size(folder / file.path)
+        if held != file.size:
+            return f'{file.path} has {held} of {file.size} bytes'
+    return ''
 
 
 def differing(found: Found) -> list[str]:
@@ -162,12 +167,18 @@ def checkpoint_folder(name: str | Path, kind: str) -> Path:
     folder = Path(name).expanduser()
     if kind == 'tracker' and folder.suffix == '.pt' and folder.is_file():
         return folder
-    if folder.is_dir():
+    if _is_folder(folder):
         if (folder / INCOMPLETE).exists() and not (folder / MANIFEST).exists():
             coming = Manifest.read(folder / INCOMPLETE)
             raise PixelReferError(
                 'CHECKPOINT', f'{kind} checkpoint {folder}: its download was broken off; '
                 f'`pixelrefer download {coming.name if coming else "NAME"}` goes on with it')
+        manifest = Manifest.read(folder / MANIFEST)
+        missing = _missing(folder, manifest) if manifest is not None else ''
+        if missing:
+            raise PixelReferError(
+                'CHECKPOINT', f'{kind} checkpoint {folder}: {missing}, as if it was not copied to '
+                f'its end; `pixelrefer download {manifest.name}` fetches it, or copy it again')
         return folder
     try:
         known = full_name(str(name))
@@ -185,6 +196,13 @@ def checkpoint_folder(name: str | Path, kind: str) -> Path:
             'CHECKPOINT', f'{kind} checkpoint {str(name)!r}: {path}{half}{found.missing}; '
             f'`pixelrefer download {known}` fetches it, while there is a network')
     return found.folder
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:  # too long for a path, or within a folder that may not be entered
+        return False
 
 
 def _size(file: Path) -> int:

@@ -123,6 +123,35 @@ def test_steps_of_fixed_shape_say_the_same_and_are_made_once_for_a_shape(model, 
     assert len(fixed._fixed) == 2
 
 
+def test_two_answers_under_way_do_not_share_a_captured_step(model, prompts):
+    alone = [collect(LanguageModel(model, steps=CudaGraphs()).generate(
+        [prompt], max_new_tokens=8), 1)[0] for prompt in prompts[:2]]
+    language = LanguageModel(model, steps=CudaGraphs())
+    first = language.generate(prompts[:1], max_new_tokens=8)
+    begun = [next(first), next(first)]
+    assert collect(language.generate(prompts[1:2], max_new_tokens=8), 1)[0] == alone[1]
+    assert collect([*begun, *first], 1)[0] == alone[0]
+    assert not any(step.busy for step in language._fixed._held.values())
+
+
+@pytest.mark.parametrize('said', [
+    'MPS backend out of memory (MPS allocated: 1 GB)', 'CUDA error: out of memory',
+    'CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`'])
+def test_every_library_may_say_it_in_its_words(said):
+    assert is_out_of_memory(RuntimeError(said))
+
+
+def test_a_batch_without_memory_to_let_a_row_go_fails_by_its_code(monkeypatch, model, prompts):
+    language = LanguageModel(model, prefixes=KeepPrefixes())
+
+    def full(*_):
+        raise torch.OutOfMemoryError('no memory')
+    monkeypatch.setattr(decoding.Decoding, 'keep', full)
+    with pytest.raises(PixelReferError) as error:
+        collect(language.generate(prompts, max_new_tokens=[1, 9, 9]), 3)
+    assert error.value.code == 'OUT_OF_MEMORY' and len(language.prefixes) == 0
+
+
 def test_out_of_memory_is_told_from_other_errors():
     assert is_out_of_memory(torch.OutOfMemoryError('CUDA out of memory'))
     with pytest.raises(RuntimeError) as error:

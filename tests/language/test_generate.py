@@ -2,6 +2,7 @@
 """Decoding: events, ends, cancels, batches, characters; all of it greedy and repeatable."""
 
 import collections
+import dataclasses
 import itertools
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from language_support import CHECKPOINT, observed
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.language import LanguageModel, collect, compose, decoding
+from pixelrefer_model.language import (
+    CudaGraphs, KeepPrefixes, LanguageModel, collect, compose, decoding)
 from pixelrefer_model.language.chat import RenderedPrompt
 from pixelrefer_model.language.sampling import Greedy, Sampler
 from pixelrefer_model.pixelrefer import PixelReferLite
@@ -128,6 +130,18 @@ def test_one_answer_of_a_batch_may_end_and_the_others_stay_as_they_are(model, pr
     made = collect(language.generate(prompts, max_new_tokens=12, ended=ended), 3)
     assert (made[1].token_ids, made[1].reason) == (whole[1].token_ids[:4], 'cancelled')
     assert [made[0].token_ids, made[2].token_ids] == [whole[0].token_ids, whole[2].token_ids]
+
+
+def test_what_is_not_finite_is_an_error_and_spoils_nothing_that_comes_after(model, prompts):
+    for how in ({'prefixes': KeepPrefixes()}, {'steps': CudaGraphs()}):
+        language = LanguageModel(model, **how)
+        clean = collect(LanguageModel(model, **how).generate(prompts[:1], max_new_tokens=8), 1)
+        bad = compose('What is it?', [observed()])
+        bad = dataclasses.replace(bad, tokens=torch.full_like(bad.tokens, torch.nan))
+        with pytest.raises(PixelReferError) as error:
+            collect(language.generate([bad], max_new_tokens=8), 1)
+        assert error.value.code == 'NOT_FINITE' and 'float32' in error.value.message
+        assert collect(language.generate(prompts[:1], max_new_tokens=8), 1) == clean
 
 
 def test_every_prompt_may_have_a_budget_of_its_own(model, prompts):

@@ -75,6 +75,14 @@ def test_a_setting_that_no_model_can_be_built_with_is_named_with_its_file(folder
     assert '\n' not in message
 
 
+def test_a_rope_that_transformers_5_names_in_its_own_place_is_not_passed_over(folder):
+    config = json.loads((folder / 'config.json').read_text())
+    del config['rope_scaling']
+    config['rope_parameters'] = {'rope_type': 'nope', 'rope_theta': 10000.0}
+    (folder / 'config.json').write_text(json.dumps(config))
+    assert 'nope' in refusal(folder)
+
+
 @pytest.mark.parametrize('values', [{'eos_token_id': [[1]]}, {'repetition_penalty': 'x'}])
 def test_generation_settings_that_cannot_be_used_are_named_with_their_file(folder, values):
     (folder / 'generation_config.json').write_text(json.dumps(values))

@@ -3,6 +3,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 
@@ -57,6 +58,20 @@ def test_truncated_files_are_named(folder):
     assert 'model.safetensors' in reason(folder)
     (folder / 'config.json').write_text('{"model_type": ')
     assert 'config.json' in reason(folder)
+
+
+@pytest.mark.parametrize('harm', range(40))
+def test_a_damaged_pickle_is_an_error_whatever_the_library_stumbles_over(folder, harm):
+    file = folder / 'model.pt'
+    (folder / 'model.safetensors').unlink()
+    torch.save({'no_object_pointer': torch.zeros(1, 3)}, file,
+               _use_new_zipfile_serialization=False)
+    data = bytearray(file.read_bytes())
+    rng = np.random.default_rng(harm)
+    for place in rng.integers(0, len(data), 2):
+        data[place] = rng.integers(0, 256)
+    file.write_bytes(bytes(data) if harm else b'\x80\x02.')
+    assert 'model.pt' in reason(folder)
 
 
 def test_another_architecture_is_refused_with_what_differs(narrow, folder):

@@ -8,6 +8,7 @@ import json
 import os
 import pty
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -146,6 +147,29 @@ def test_another_revision_takes_the_place_of_the_first_and_leaves_nothing_of_it(
         'config.json', 'model-00001-of-00001.safetensors', 'model.safetensors.index.json', MANIFEST}
     assert pixelrefer('download', NAME, '--revision', first)[0] == 0
     assert look(NAME).manifest.commit == first
+
+
+def test_without_room_for_another_revision_the_first_stays_whole(
+        pixelrefer, hub, content, monkeypatch):
+    pixelrefer('download', NAME)
+    first = look(NAME)
+    hub.push({**content, 'model.safetensors': noise(len(content['model.safetensors']) + 1)})
+    usage = shutil.disk_usage(first.folder)
+    monkeypatch.setattr(shutil, 'disk_usage', lambda _: usage._replace(free=0))
+    status, _, err = pixelrefer('download', NAME, '--revision', 'main')
+    assert status == 1 and 'more are needed' in err
+    assert look(NAME) == first and not differing(first)
+
+
+def test_a_copy_that_lost_something_on_its_way_is_not_loaded(pixelrefer, hub, tmp_path):
+    pixelrefer('download', NAME)
+    copied = shutil.copytree(look(NAME).folder, tmp_path / 'copied')
+    assert checkpoint_folder(copied, 'refer') == copied
+    merges = copied / 'merges.txt'
+    merges.write_bytes(merges.read_bytes()[:-1])
+    with pytest.raises(PixelReferError, match='merges.txt has') as error:
+        checkpoint_folder(copied, 'refer')
+    assert error.value.code == 'CHECKPOINT'
 
 
 def test_weights_that_may_hold_code_are_fetched_only_where_there_are_no_others(
