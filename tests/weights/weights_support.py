@@ -33,7 +33,8 @@ class Hub:
     content: file name -> bytes of the branch `main`; older commits stay to be had. Faults, none at
     first: after `stall_after` bytes of a file no more are sent until `released` is set, or the
     connection breaks, for the next `breaks` files; `spoil` names a file that is sent with one bit
-    changed. `ranges` and `gets` record what was asked for.
+    changed; files are listed with `more_bytes` than they have. `ranges` and `gets` record what was
+    asked for.
     """
 
     def __init__(self, name: str, content: dict[str, bytes]) -> None:
@@ -45,6 +46,7 @@ class Hub:
         self.breaks = 0
         self.released = threading.Event()
         self.spoil: str | None = None
+        self.more_bytes = 0
         self.gets: list[str] = []
         self.ranges: list[tuple[str, int]] = []
         handler = type('Handler', (_Handler,), {'hub': self, 'timeout': WATCHDOG_S})
@@ -79,7 +81,7 @@ class Hub:
             return None
         siblings = []
         for path, data in self.commits[sha].items():
-            one = {'rfilename': path, 'size': len(data), 'blobId': hashlib.sha1(
+            one = {'rfilename': path, 'size': len(data) + self.more_bytes, 'blobId': hashlib.sha1(
                 b'blob %d\0' % len(data) + data).hexdigest()}
             if len(data) >= LARGE:  # these are in LFS, and git holds a pointer to them
                 one['blobId'] = hashlib.sha1(path.encode()).hexdigest()
