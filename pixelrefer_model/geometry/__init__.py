@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where objects are and how they lie to one another, from masks and registered depth."""
+
+from pixelrefer_model.geometry.placing import Pinhole, Placed, locate
+from pixelrefer_model.geometry.relating import Measured, measure
+
+__all__ = ['Measured', 'Pinhole', 'Placed', 'locate', 'measure']
