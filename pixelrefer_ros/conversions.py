@@ -6,17 +6,20 @@ from array import array
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
+from geometry_msgs.msg import Point, Vector3
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from pixelrefer.msg import Answer, Box as BoxMessage
 from pixelrefer.msg import ErrorCode, PromptResult, Rle, TimeWindow, TrackedObject
 from pixelrefer.msg import Prompt as PromptMessage
+from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
+from pixelrefer_model.geometry import measure
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
 from pixelrefer_ros import images, rle
-from pixelrefer_ros.objects import Entry, Sight
+from pixelrefer_ros.objects import Entry, Position, Sight
 
 NANOSECONDS = 1_000_000_000
 #: End of a window that has none.
@@ -193,13 +196,44 @@ def object_message(entry: Entry, camera: str, model: str, *, with_mask: bool) ->
     message = TrackedObject(
         id=entry.object_id, index=entry.index, camera=camera, state=sight.state,
         score=sight.score, area=sight.area, last_seen=time_message(sight.last_seen_ns),
-        position_error='no depth is used by this version', model=model)
+        position_error=sight.position_error, model=model)
+    if sight.position is not None:
+        placed = sight.position.placed
+        message.position_frame = sight.position.frame_id
+        message.position = Point(**dict(zip('xyz', placed.position.tolist())))
+        message.position_covariance = placed.covariance.reshape(-1)
+        message.size = vector_message(placed.size)
     if sight.box is not None:
         x, y, width, height = (float(value) for value in sight.box)
         message.box = BoxMessage(x=x, y=y, width=width, height=height)
     if with_mask and sight.mask is not None:
         message.mask = rle_message(sight.mask)
     return message
+
+
+def vector_message(values: np.ndarray) -> Vector3:
+    """x, y and z."""
+    return Vector3(**dict(zip('xyz', np.asarray(values, float).tolist())))
+
+
+def fill_measure(response: Measure.Response, first: Position, second: Position) -> None:
+    """How two objects lie to one another. Raises PixelReferError NO_POSITION where they were not
+    measured at the same time in the same frame."""
+    if (first.stamp_ns, first.frame_id) != (second.stamp_ns, second.frame_id):
+        raise PixelReferError(
+            'NO_POSITION', f'one is measured in {first.frame_id!r} at {first.stamp_ns / 1e9:.3f} s, '
+            f'the other in {second.frame_id!r} at {second.stamp_ns / 1e9:.3f} s; two of one depth '
+            'image are allowed')
+    found = measure(first.placed, second.placed)
+    response.stamp, response.frame_id = time_message(first.stamp_ns), first.frame_id
+    response.distance, response.distance_deviation = found.distance, found.deviation
+    response.relations = list(found.relations)
+    response.differences = [difference for difference, _ in found.relations.values()]
+    response.difference_deviations = [deviation for _, deviation in found.relations.values()]
+    response.first_size = vector_message(first.placed.size)
+    response.second_size = vector_message(second.placed.size)
+    response.first_size_deviation = vector_message(first.placed.size_deviation)
+    response.second_size_deviation = vector_message(second.placed.size_deviation)
 
 
 def prompt_result(object_id: str, error: PixelReferError | None,

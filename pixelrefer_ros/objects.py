@@ -14,6 +14,7 @@ import numpy as np
 
 from pixelrefer.msg import TrackedObject
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.geometry import Placed
 
 #: Values of a pixel of the label image; 0 is no object.
 LARGEST_INDEX = 65_535
@@ -24,7 +25,7 @@ _ID = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
 class Sight:
     """What the tracker said of an object last. state: as in TrackedObject. box: x, y, width,
     height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds, last_seen_ns 0
-    while the object was not seen in this epoch."""
+    while the object was not seen in this epoch. position: None where position_error says why."""
 
     state: int
     score: float = 0.0
@@ -33,6 +34,17 @@ class Sight:
     mask: np.ndarray | None = field(default=None, repr=False)
     stamp_ns: int = 0
     last_seen_ns: int = 0
+    position: 'Position | None' = None
+    position_error: str = 'the object was not seen in this epoch'
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where an object is: of the depth image of this stamp, in its frame."""
+
+    frame_id: str
+    stamp_ns: int
+    placed: Placed
 
 
 #: Of every object when an epoch begins: stamps of the one before mean nothing in it.

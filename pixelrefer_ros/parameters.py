@@ -110,6 +110,8 @@ RULES: dict[str, Rule] = {
     'frame_ring_mib': Rule(128, 'MiB of recent frames that prompts may name.', 1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
+    'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
+                       'image.', 0.0, 1.0),
     'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
                           'a new epoch begins.', 0.0, 3600.0),
     'jump_forward': Rule(10.0, 'Seconds that stamps may run ahead of the time that went by; '
@@ -160,6 +162,7 @@ class Settings:
     prompt_queue: int
     frame_ring_mib: int
     stamp_wait: float
+    depth_slop: float
     jump_backward: float
     jump_forward: float
     publish_masks: bool

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """All that lives while the node is active: camera, ring, slot and the three workers."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import Any
@@ -11,11 +12,12 @@ from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.camera import Camera
 from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.depth import Depth
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
@@ -63,11 +65,13 @@ class Pipeline:
             queue=settings.question_queue, batch=settings.answer_batch, alone=settings.lockstep,
             threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
+        self.depth = Depth(round(settings.depth_slop * 1e9), publishing.rejected)
         self.tracker = TrackingWorker(
             engine, table, self.ring, self.encoder, publishing, counters,
             make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=self.stamp_wait_ns,
-            lockstep=settings.lockstep, threads=budget(settings.tracker_threads, 2))
+            lockstep=settings.lockstep, threads=budget(settings.tracker_threads, 2),
+            place=self.depth.placed)
         self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
                              self.begin_epoch, publishing.rejected)
         self.topic = ''
@@ -95,9 +99,11 @@ class Pipeline:
         with ExitStack() as stack:
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
-            subscription = self._subscribe()
-            self.topic = subscription.topic_name
-            stack.callback(self._node.destroy_subscription, subscription)
+            # Depth before images, so that it is there when a frame is tracked.
+            subscriptions = [*self._subscribe_depth(), self._subscribe()]
+            self.topic = subscriptions[-1].topic_name
+            for subscription in subscriptions:
+                stack.callback(self._node.destroy_subscription, subscription)
             jumps = self._node.get_clock().create_jump_callback(
                 JumpThreshold(
                     min_forward=Duration(seconds=self.settings.jump_forward),
@@ -125,6 +131,7 @@ class Pipeline:
             ids = self.table.begin_epoch(keep=keep)
             epoch = self.table.epoch
             self.ring.clear()
+            self.depth.clear()
             self.engine.memory.clear()
             self._publishing.new_epoch(epoch, reason)
         # Frames in the slot carry the epoch they came in, so this may be late.
@@ -140,12 +147,20 @@ class Pipeline:
                 self.engine.forget(object_id)
             self._publishing.removed(self.table.epoch, object_ids)
 
-    def _subscribe(self) -> Any:
-        qos = LOCKSTEP_QOS if self.settings.lockstep else LIVE_QOS
-        subscribe = partial(
-            self._node.create_subscription, qos_profile=qos,
+    def _subscriber(self) -> Callable[..., Any]:
+        return partial(
+            self._node.create_subscription,
+            qos_profile=LOCKSTEP_QOS if self.settings.lockstep else LIVE_QOS,
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def _subscribe_depth(self) -> list[Any]:
+        subscribe = self._subscriber()
+        return [subscribe(CameraInfo, 'camera_info', self.depth.info),
+                subscribe(Image, 'depth', self.depth.image)]
+
+    def _subscribe(self) -> Any:
+        subscribe = self._subscriber()
         if self.settings.image_transport == 'compressed':
             return subscribe(CompressedImage, 'image/compressed', self.camera.compressed)
         return subscribe(Image, 'image', self.camera.image)

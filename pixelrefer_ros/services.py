@@ -30,7 +30,6 @@ ON_EXISTING = {AddObjects.Request.REJECT: 'REJECT', AddObjects.Request.CORRECT: 
                AddObjects.Request.REPLACE: 'REPLACE'}
 UNSERVED = {
     '~/find_objects': (FindObjects, 'finding remembered objects'),
-    '~/measure': (Measure, 'measuring'),
     '~/merge_objects': (MergeObjects, 'merging objects'),
     '~/split_object': (SplitObject, 'splitting an object'),
     '~/forget': (Forget, 'forgetting a stretch of time'),
@@ -57,6 +56,7 @@ class Services:
                 ('~/remove_objects', RemoveObjects, self._remove),
                 ('~/list_objects', ListObjects, self._list),
                 ('~/reset', Reset, self._reset),
+                ('~/measure', Measure, self._measure),
                 ('~/describe', Describe, self._describe),
                 ('~/ask', Ask, self._ask)):
             LateService(node, kind, name, self._guarded(handler), self._group)
@@ -164,6 +164,18 @@ class Services:
     def _reset(self, request: Reset.Request, reply: Reply) -> None:
         reply.response.ids = self._pipeline().begin_epoch(
             '~/reset was asked for', keep=not request.remove_objects)
+        self._done(reply)
+
+    def _measure(self, request: Measure.Request, reply: Reply) -> None:
+        pipeline = self._pipeline()
+        pipeline.table.known([request.first, request.second])
+        positions = []
+        for object_id in (request.first, request.second):
+            sight = pipeline.table.get(object_id).sight
+            if sight.position is None:
+                raise PixelReferError('NO_POSITION', f'{object_id!r}: {sight.position_error}')
+            positions.append(sight.position)
+        conversions.fill_measure(reply.response, *positions)
         self._done(reply)
 
     # --- answers

@@ -16,7 +16,7 @@ from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import Waiting
-from pixelrefer_ros.objects import Entry, ObjectTable
+from pixelrefer_ros.objects import Entry, ObjectTable, Sight
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
 from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
 
@@ -40,7 +40,9 @@ class TrackingWorker(Worker):
 
     def __init__(self, engine, table: ObjectTable, ring: FrameRing, encoder: EncodingWorker,
                  output: Output, counters: Counters, *, make_slot: Callable[..., Slot],
-                 queue: int, future_ns: int, lockstep: bool, threads: int) -> None:
+                 queue: int, future_ns: int, lockstep: bool, threads: int,
+                 place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
+        """place: gives a sight its position."""
         super().__init__('tracker', threads)
         self._engine = engine
         self._table = table
@@ -51,6 +53,7 @@ class TrackingWorker(Worker):
         self._queue = queue
         self._future_ns = future_ns
         self._lockstep = lockstep
+        self._place = place
         self._requests: deque[AddRequest] = deque()
         self._epoch = table.epoch
         self._processed: Frame | None = None
@@ -202,11 +205,12 @@ class TrackingWorker(Worker):
         if self._newest is None or frame.stamp_ns > self._newest.stamp_ns:
             self._newest = frame
         track = act(object_id, prompt, frame)
+        sight = self._place(sight_from(track))
         # One step, or a keyframe in the making could slip in between under the old generation.
         with self._table.lock:
             if exists and on_existing == 'REPLACE':
                 self._engine.forget(object_id)
-            entry = self._table.put(object_id, sight_from(track), epoch, existed=exists)
+            entry = self._table.put(object_id, sight, epoch, existed=exists)
         if entry is None:
             raise cancelled()
         if not exists:
@@ -232,7 +236,7 @@ class TrackingWorker(Worker):
             return
         self._processed = frame
         changes = self._table.update(
-            {track.object_id: sight_from(track) for track in tracks}, epoch,
+            {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,
             (frame.stamp_ns, frame.frame_id))
         if changes is None:
             self._counters.add('dropped')

@@ -25,7 +25,7 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
-from sensor_msgs.msg import CompressedImage, Image
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer.action import AskStream
 from pixelrefer.msg import Answer, Event, Pixel, Prompt, TrackedObjectArray
@@ -106,6 +106,8 @@ class Client:
         self._images = self.node.create_publisher(Image, 'image', reliable)
         self._compressed = self.node.create_publisher(
             CompressedImage, 'image/compressed', reliable)
+        self._depth = self.node.create_publisher(Image, 'depth', reliable)
+        self._info = self.node.create_publisher(CameraInfo, 'camera_info', reliable)
         self.objects: list[TrackedObjectArray] = self.collect(TrackedObjectArray, 'objects')
         self.events: list[Event] = self.collect(Event, 'events')
         self.answers: list[Answer] = self.collect(Answer, 'answers')
@@ -171,6 +173,20 @@ class Client:
         message.header = conversions.header_message(stamp_ns, 'camera_optical_frame')
         message.data = data
         self._compressed.publish(message)
+
+    def send_depth(self, stamp_ns: int, metres: np.ndarray) -> None:
+        """Publish a depth image of these values, in millimetres."""
+        values = (metres * 1000).astype(np.uint16)
+        message = Image(height=values.shape[0], width=values.shape[1], encoding='16UC1',
+                        step=2 * values.shape[1], data=values.tobytes())
+        message.header = conversions.header_message(stamp_ns, 'camera_optical_frame')
+        self._depth.publish(message)
+
+    def send_info(self, focal: float = 300.0, size: tuple[int, int] = (WIDTH, HEIGHT)) -> None:
+        """Publish the calibration of a camera that looks straight on."""
+        width, height = size
+        self._info.publish(CameraInfo(width=width, height=height, k=[
+            focal, 0.0, width / 2, 0.0, focal, height / 2, 0.0, 0.0, 1.0]))
 
     def track(self, stamp_ns: int, image: np.ndarray | None = None) -> TrackedObjectArray:
         """Send one image and wait for its objects."""

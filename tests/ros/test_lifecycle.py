@@ -18,8 +18,8 @@ from pixelrefer.srv import (
 from pixelrefer_model.engine import TINY
 
 SERVED = {'add_objects': AddObjects, 'remove_objects': RemoveObjects, 'list_objects': ListObjects,
-          'describe': Describe, 'ask': Ask, 'reset': Reset}
-UNSERVED = {'find_objects': FindObjects, 'measure': Measure, 'merge_objects': MergeObjects,
+          'describe': Describe, 'ask': Ask, 'reset': Reset, 'measure': Measure}
+UNSERVED = {'find_objects': FindObjects, 'merge_objects': MergeObjects,
             'split_object': SplitObject, 'forget': Forget}
 
 

@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Registered depth and calibration of the camera: what gives objects a place in 3D."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from threading import Lock
+
+import numpy as np
+from sensor_msgs.msg import CameraInfo, Image
+from std_msgs.msg import Header
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.geometry import Pinhole, locate
+from pixelrefer_ros.conversions import nanoseconds
+from pixelrefer_ros.images import check_size
+from pixelrefer_ros.objects import Position, Sight
+
+#: Depth images are kept until so many newer ones came.
+KEPT = 8
+#: Encodings of depth (REP 118): type of a pixel, metres of one unit.
+ENCODINGS = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001)}
+NO_DEPTH = 'no depth image has come (topic `depth`)'
+NO_CALIBRATION = 'no calibration has come (topic `camera_info`)'
+
+
+@dataclass(frozen=True)
+class DepthImage:
+    """values: [H, W], `unit` metres each, as the message has them."""
+
+    stamp_ns: int
+    frame_id: str
+    values: np.ndarray
+    unit: float
+
+
+class Depth:
+    """The newest depth images and the newest calibration. Bounded by KEPT images.
+
+    near_ns: how far the stamp of a depth image may lie from that of the image. on_reject(header,
+    error): called for a message that cannot be used.
+    """
+
+    def __init__(self, near_ns: int, on_reject: Callable[[Header, PixelReferError], None]) -> None:
+        self._near_ns = near_ns
+        self._on_reject = on_reject
+        self._lock = Lock()
+        self._images: deque[DepthImage] = deque(maxlen=KEPT)
+        self._camera: Pinhole | None = None
+
+    def info(self, message: CameraInfo) -> None:
+        """Subscription callback of `camera_info`."""
+        fx, fy, cx, cy = (float(message.k[place]) for place in (0, 4, 2, 5))
+        if not (fx > 0 and fy > 0 and np.isfinite((fx, fy, cx, cy)).all()):
+            self._on_reject(message.header, PixelReferError(
+                'BAD_IMAGE', f'camera_info has focal lengths of {fx:g} and {fy:g} px; those of a '
+                'calibrated camera are allowed'))
+            return
+        self._camera = Pinhole(fx, fy, cx, cy, message.width, message.height)
+
+    def image(self, message: Image) -> None:
+        """Subscription callback of `depth`."""
+        try:
+            image = depth_from(message)
+        except PixelReferError as error:
+            self._on_reject(message.header, error)
+            return
+        with self._lock:
+            self._images.append(image)
+
+    def clear(self) -> None:
+        """Let go of every depth image: time began anew. The calibration stays."""
+        with self._lock:
+            self._images.clear()
+
+    def placed(self, sight: Sight) -> Sight:
+        """The sight with its position, or with the reason why there is none."""
+        if sight.mask is None:
+            return replace(sight, position=None, position_error='the object is not seen')
+        try:
+            return replace(sight, position=self._locate(sight), position_error='')
+        except PixelReferError as error:
+            return replace(sight, position=None, position_error=error.message)
+
+    def _locate(self, sight: Sight) -> Position:
+        camera, image = self._camera, self._near(sight.stamp_ns)
+        if camera is None:
+            raise PixelReferError('NO_POSITION', NO_CALIBRATION)
+        # Only within the box are numbers made of what the message holds.
+        x, y, width, height = sight.box
+        part = (slice(y, y + height), slice(x, x + width))
+        if not image.values.shape == sight.mask.shape == (camera.height, camera.width):
+            sizes = ', '.join(f'{what} {shape[1]}x{shape[0]}' for what, shape in (
+                ('the image is', sight.mask.shape), ('the depth image', image.values.shape),
+                ('the calibration of', (camera.height, camera.width))))
+            raise PixelReferError(
+                'NO_POSITION', f'{sizes}; depth registered to the image, of its size, is needed')
+        depth = image.values[part].astype(np.float32) * np.float32(image.unit)
+        placed = locate(sight.mask[part], depth, Pinhole(
+            camera.fx, camera.fy, camera.cx - x, camera.cy - y, width, height))
+        return Position(image.frame_id, image.stamp_ns, placed)
+
+    def _near(self, stamp_ns: int) -> DepthImage:
+        with self._lock:
+            images = list(self._images)
+        if not images:
+            raise PixelReferError('NO_POSITION', NO_DEPTH)
+        best = min(images, key=lambda image: abs(image.stamp_ns - stamp_ns))
+        off = (best.stamp_ns - stamp_ns) / 1e9
+        if abs(best.stamp_ns - stamp_ns) > self._near_ns:
+            raise PixelReferError(
+                'NO_POSITION', f'the nearest depth image lies {abs(off):.3f} s '
+                f'{"after" if off > 0 else "before"} the image; {self._near_ns / 1e9:g} s are '
+                'allowed (parameter depth_slop)')
+        return best
+
+
+def depth_from(message: Image) -> DepthImage:
+    """A depth image of a message. Raises PixelReferError BAD_ENCODING or BAD_IMAGE."""
+    if message.encoding not in ENCODINGS:
+        raise PixelReferError(
+            'BAD_ENCODING', f'depth of encoding {message.encoding[:40]!r}; '
+            f'{", ".join(ENCODINGS)} are allowed')
+    check_size(message.width, message.height)
+    kind, unit = ENCODINGS[message.encoding]
+    pixel = np.dtype(kind).newbyteorder('>' if message.is_bigendian else '<')
+    row = message.width * pixel.itemsize
+    step = message.step or row
+    if step < row or step * (message.height - 1) + row > len(message.data):
+        raise PixelReferError(
+            'BAD_IMAGE', f'the depth image has {len(message.data)} bytes and a step of '
+            f'{message.step}; {message.width}x{message.height} {message.encoding} takes a step of '
+            f'at least {row}')
+    values = np.ndarray((message.height, message.width), pixel, bytes(message.data),
+                        strides=(step, pixel.itemsize))
+    return DepthImage(nanoseconds(message.header.stamp), message.header.frame_id, values, unit)

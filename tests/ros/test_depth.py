@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Objects have a place in 3D where depth and calibration fit the image, and a reason elsewhere."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ros_support import HEIGHT, SECOND, WIDTH, box_mask, mask, to_ns
+from sensor_msgs.msg import CameraInfo, Image
+
+from pixelrefer.msg import ErrorCode, TrackedObject
+from pixelrefer.srv import Measure
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import conversions
+from pixelrefer_ros.depth import KEPT, Depth, depth_from
+from pixelrefer_ros.objects import Sight
+
+MASK = np.zeros((60, 80), bool)
+MASK[20:40, 30:60] = True
+
+
+def message(values: np.ndarray, encoding: str, *, stamp_ns: int = SECOND, padding: int = 0,
+            bigendian: bool = False) -> Image:
+    kind = values.dtype.newbyteorder('>' if bigendian else '<')
+    rows = [row.astype(kind).tobytes() + b'\7' * padding for row in values]
+    made = Image(height=values.shape[0], width=values.shape[1], encoding=encoding,
+                 step=len(rows[0]), is_bigendian=bigendian, data=b''.join(rows))
+    made.header = conversions.header_message(stamp_ns, 'optical')
+    return made
+
+
+def info(width: int = 80, height: int = 60, focal: float = 100.0) -> CameraInfo:
+    return CameraInfo(width=width, height=height,
+                      k=[focal, 0.0, 40.0, 0.0, focal, 30.0, 0.0, 0.0, 1.0])
+
+
+def sight(stamp_ns: int = SECOND) -> Sight:
+    return Sight(TrackedObject.TRACKED, box=(30, 20, 30, 20), area=600, mask=MASK,
+                 stamp_ns=stamp_ns)
+
+
+@pytest.fixture
+def rejected() -> list[PixelReferError]:
+    return []
+
+
+@pytest.fixture
+def depth(rejected) -> Depth:
+    return Depth(20_000_000, lambda header, error: rejected.append(error))
+
+
+@pytest.mark.parametrize('padding', [0, 6])
+@pytest.mark.parametrize('bigendian', [False, True])
+@pytest.mark.parametrize('encoding, kind, scale', [
+    ('32FC1', np.float32, 1.0), ('16UC1', np.uint16, 1000.0), ('mono16', np.uint16, 1000.0)])
+def test_depth_of_every_encoding_gives_the_same_place(
+        depth, encoding, kind, scale, bigendian, padding):
+    values = (np.where(MASK, 2.0, 5.0) * scale).astype(kind)
+    depth.info(info())
+    depth.image(message(values, encoding, bigendian=bigendian, padding=padding))
+    found = depth.placed(sight())
+    assert found.position_error == '' and found.position.frame_id == 'optical'
+    np.testing.assert_allclose(found.position.placed.position,
+                               [4.5 * 2 / 100, -0.5 * 2 / 100, 2.0], atol=1e-6)
+
+
+def test_what_is_missing_is_said_in_words(depth):
+    assert 'topic `depth`' in depth.placed(sight()).position_error
+    depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1'))
+    assert 'topic `camera_info`' in depth.placed(sight()).position_error
+    depth.info(info())
+    assert depth.placed(sight()).position is not None
+    late = depth.placed(sight(SECOND + 50_000_000))
+    assert late.position is None and 'depth_slop' in late.position_error
+    assert '0.050 s before' in late.position_error
+    assert 'not seen' in depth.placed(replace(sight(), mask=None)).position_error
+    depth.clear()
+    assert 'topic `depth`' in depth.placed(sight()).position_error
+
+
+@pytest.mark.parametrize('size, camera', [((30, 40), (80, 60)), ((60, 80), (40, 30))])
+def test_depth_or_calibration_of_another_size_is_named_with_all_sizes(depth, size, camera):
+    depth.info(info(*camera))
+    depth.image(message(np.full(size, 2.0, np.float32), '32FC1'))
+    error = depth.placed(sight()).position_error
+    assert '80x60' in error and '40x30' in error
+
+
+def test_messages_that_cannot_be_used_are_rejected_and_change_nothing(depth, rejected):
+    depth.info(info())
+    depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1'))
+    whole = depth.placed(sight()).position
+    bad = message(np.full((60, 80), 2.0, np.float32), '32FC1')
+    bad.data = bytes(bad.data)[:-9]
+    for wrong in (bad, message(np.zeros((60, 80), np.uint8), 'rgb8')):
+        depth.image(wrong)
+    depth.info(info(focal=0.0))
+    assert [error.code for error in rejected] == ['BAD_IMAGE', 'BAD_ENCODING', 'BAD_IMAGE']
+    np.testing.assert_array_equal(
+        depth.placed(sight()).position.placed.position, whole.placed.position)
+
+
+def test_few_depth_images_are_kept(depth):
+    depth.info(info())
+    for number in range(3 * KEPT):
+        depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1',
+                            stamp_ns=SECOND + number * 100_000_000))
+    assert len(depth._images) == KEPT
+    assert depth.placed(sight(SECOND + (3 * KEPT - 1) * 100_000_000)).position is not None
+
+
+def test_depth_is_not_changed_by_who_sent_it():
+    values = np.full((60, 80), 2.0, np.float32)
+    sent = message(values, '32FC1')
+    made = depth_from(sent)
+    sent.data[:4] = sent.data[4:8][::-1]
+    assert (made.values == 2.0).all()
+
+
+def other_mask() -> np.ndarray:
+    found = np.zeros((HEIGHT, WIDTH), bool)
+    found[90:150, 200:260] = True
+    return found
+
+
+def test_over_the_wire_objects_carry_their_place_and_two_are_measured(robot):
+    metres = np.full((HEIGHT, WIDTH), 4.0)
+    metres[box_mask()], metres[other_mask()] = 2.0, 1.0
+    robot.send_info()
+    robot.until(lambda: robot.node.count_subscribers('/depth'), 'a subscription to depth')
+    stamp = robot.clock.tick()
+    robot.send_depth(stamp, metres)
+    robot.track(stamp)
+    added = robot.add(mask('red'), mask('other', other_mask()), stamp_ns=stamp)
+    red, other = (result.object for result in added.results)
+    assert red.position_error == other.position_error == ''
+    assert red.position_frame == 'camera_optical_frame'
+    assert red.position.z == pytest.approx(2.0, abs=0.01)
+    assert red.position.x == pytest.approx((89.5 - 160) * 2 / 300, abs=0.02)
+    assert other.size.x == pytest.approx(60 * 1 / 300, abs=0.03)
+    found = robot.call(Measure, 'measure', Measure.Request(first='red', second='other'))
+    assert found.error_code == ErrorCode.OK, found.error_msg
+    assert to_ns(found.stamp) == stamp and found.frame_id == 'camera_optical_frame'
+    assert found.distance == pytest.approx(np.linalg.norm(
+        [red.position.x - other.position.x, red.position.y - other.position.y, 1.0]), abs=0.02)
+    assert {'left', 'behind', 'farther', 'wider'} <= set(found.relations)
+    assert len(found.relations) == len(found.differences) == len(found.difference_deviations)
+    published = robot.track(robot.clock.tick())
+    assert all('depth_slop' in one.position_error for one in published.objects if one.area)
+
+
+def test_what_cannot_be_measured_says_which_object_and_why(robot):
+    stamp = robot.clock.tick()
+    robot.track(stamp)
+    robot.add(mask('red'), stamp_ns=stamp)
+    found = robot.call(Measure, 'measure', Measure.Request(first='red', second='fork'))
+    assert found.error_code == ErrorCode.UNKNOWN_ID
+    robot.add(mask('other', other_mask()), stamp_ns=stamp)
+    found = robot.call(Measure, 'measure', Measure.Request(first='red', second='other'))
+    assert found.error_code == ErrorCode.NO_POSITION and "'red': " in found.error_msg
+    found = robot.call(Measure, 'measure', Measure.Request(first='red', second='red'))
+    assert found.error_code == ErrorCode.DUPLICATE_ID
