@@ -19,9 +19,10 @@ SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob('*
                  if path.suffix in KINDS and '__pycache__' not in path.parts)
 OWN = {'benchmarks', 'pixelrefer', 'pixelrefer_model', 'pixelrefer_ros', 'tests', 'training'}
 #: Packages that pip knows by another name than the import's.
-PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'yaml': 'pyyaml'}
+PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'flash_attn': 'flash-attn',
+             'yaml': 'pyyaml'}
 #: What a user may do without; imported where it is asked for.
-OPTIONAL = {'torchao'}
+OPTIONAL = {'torchao', 'flash-attn'}
 ROS_NAMES = re.compile(r'rclpy|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 
