@@ -75,6 +75,8 @@ for real cameras use `facebook/sam2.1-hiera-*`, which load into the same code.
 * config.json is that of transformers' `Sam2VideoModel`: Hiera encoder, two-way mask decoder, memory
   attention of {model.config.memory_attention_num_layers} layers, memory of the prompted frames and
   {model.config.num_maskmem - 1} others, {model.config.max_object_pointers_in_encoder} pointers.
+* `prompt_look` in config.json: what a box or a click selects is looked at once more, enlarged, before it
+  is followed (`LookPolicy`).
 
 ## Data
 
