@@ -44,6 +44,12 @@ def time_message(stamp_ns: int) -> Time:
     return Time(sec=sec, nanosec=nanosec)
 
 
+def duration_message(seconds: float) -> Duration:
+    """A span of time."""
+    whole = round(seconds * NANOSECONDS)
+    return Duration(sec=whole // NANOSECONDS, nanosec=whole % NANOSECONDS)
+
+
 def header_message(stamp_ns: int, frame_id: str) -> Header:
     """The header of a source image, made again from its frame."""
     return Header(stamp=time_message(stamp_ns), frame_id=frame_id)

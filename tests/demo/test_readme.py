@@ -38,6 +38,7 @@ def test_the_program_in_the_readme_gets_its_answers(
     # It is to wait until the node is active, and until that has an image.
     asking = subprocess.run(
         [sys.executable, tmp_path / 'ask.py'], text=True, capture_output=True,
-        timeout=10 * WATCHDOG_S, env={**os.environ, 'ROS_DOMAIN_ID': str(domain)})
+        timeout=10 * WATCHDOG_S,
+        env={**os.environ, 'ROS_DOMAIN_ID': str(domain), 'PYTHONPATH': str(ROOT)})  # as ./run does
     assert asking.returncode == 0, asking.stderr
     assert len(asking.stdout.splitlines()) == 3 and '' not in asking.stdout.splitlines()

@@ -1,0 +1,301 @@
+# SPDX-License-Identifier: Apache-2.0
+"""PixelReferClient: what a planner calls, in Python. Needs rclpy and the messages, no PyTorch.
+
+    with PixelReferClient() as pixelrefer:
+        pixelrefer.add('mug', click=(320, 240))
+        print(pixelrefer.ask('What colour is <object:mug>?').text)
+        for text in pixelrefer.stream('What is <object:mug> used for?'):
+            print(text, end='')
+
+Every call has a twin that returns at once, `add_async` and so on, with a concurrent.futures.Future.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import rclpy
+from builtin_interfaces.msg import Time
+from rclpy.action import ActionClient
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from pixelrefer.action import AskStream
+from pixelrefer.msg import Answer, Box, ErrorCode, Pixel, Prompt, TimeWindow, TrackedObject
+from pixelrefer.srv import (
+    AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import conversions
+
+#: Names of the error codes by their numbers.
+_CODES = {getattr(ErrorCode, name): name for name in dir(ErrorCode)
+          if name.isupper() and isinstance(getattr(ErrorCode, name), int)}
+_ON_EXISTING = {'reject': AddObjects.Request.REJECT, 'correct': AddObjects.Request.CORRECT,
+                'replace': AddObjects.Request.REPLACE}
+
+
+class PixelReferClient:
+    """Calls one node. A context manager.
+
+    Without a `node` of the caller it has one of its own, spun by a thread of its own; with one,
+    somebody else has to spin that while calls wait. name: of the PixelRefer node. timeout: seconds
+    that a call waits for the node to appear and then for its reply.
+
+    Calls raise PixelReferError with the node's code and message, UNSUPPORTED for arguments that
+    cannot be combined, and TimeoutError where no reply came. Pixels are those of the image that
+    `stamp` names (of the newest image where it is None). A window is `seconds` up to now, or (first
+    stamp, last stamp) as messages; None is now.
+    """
+
+    def __init__(self, node: Node | None = None, name: str = '/pixelrefer',
+                 timeout: float = 60.0) -> None:
+        self._own = node is None
+        if self._own:
+            self._context = rclpy.Context()
+            rclpy.init(context=self._context)
+            node = rclpy.create_node('pixelrefer_client', context=self._context)
+            self._executor = SingleThreadedExecutor(context=self._context)
+            self._executor.add_node(node)
+            self._thread = Thread(target=self._spin, name='pixelrefer_client', daemon=True)
+            self._thread.start()
+        self.node, self.name, self.timeout = node, name, timeout
+        self._clients: dict[str, Any] = {}
+        self._actions = ActionClient(node, AskStream, f'{name}/ask_stream')
+
+    def __enter__(self) -> 'PixelReferClient':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what was made here; a node of the caller stays."""
+        self._actions.destroy()
+        for client in self._clients.values():
+            self.node.destroy_client(client)
+        self._clients.clear()
+        if self._own:
+            self._executor.shutdown()
+            self._thread.join()
+            self.node.destroy_node()
+            rclpy.try_shutdown(context=self._context)
+
+    def wait_ready(self, timeout: float = 300.0) -> None:
+        """Wait until the node is active and has tracked an image. Raises TimeoutError with what it
+        said last."""
+        end, said = time.monotonic() + timeout, ''
+        while time.monotonic() < end:
+            try:
+                if self._wait(self._call(
+                        ListObjects, 'list_objects', ListObjects.Request(),
+                        lambda reply: conversions.nanoseconds(reply.header.stamp))):
+                    return
+                said = 'no image has come yet'
+            except PixelReferError as error:
+                said = error.message
+            except TimeoutError as error:
+                said = str(error)
+            time.sleep(0.2)
+        raise TimeoutError(f'{self.name} was not ready within {timeout:g} s: {said}')
+
+    # --- objects
+
+    def add(self, object_id: str = '', **how: Any) -> TrackedObject:
+        """Track an object; see `add_async`."""
+        return self._wait(self.add_async(object_id, **how))
+
+    def add_async(self, object_id: str = '', *, click: tuple[float, float] | None = None,
+                  points: Sequence[tuple[float, float]] = (), labels: Sequence[int] = (),
+                  box: tuple[float, float, float, float] | None = None,
+                  scribble: Sequence[tuple[float, float]] = (), mask: np.ndarray | None = None,
+                  text: str = '', stamp: Time | None = None, on_existing: str = 'reject') -> Future:
+        """Track what a click (x, y), points with labels (1 on it, 0 off it), a box (x0, y0, x1,
+        y1), a scribble, a mask (bool [H, W]) or words select, all in pixels. An empty id lets the
+        node make one. on_existing: reject, correct or replace. Gives a TrackedObject."""
+        if on_existing not in _ON_EXISTING:
+            raise PixelReferError('BAD_ON_EXISTING', f'on_existing is {on_existing!r}; '
+                                  f'{", ".join(_ON_EXISTING)} are allowed')
+        prompt = Prompt(id=object_id, text=text, labels=list(labels))
+        prompt.points = _pixels([click] if click is not None else points)
+        prompt.scribble = _pixels(scribble)
+        if box is not None:
+            x0, y0, x1, y1 = map(float, box)
+            prompt.box = [Box(x=x0, y=y0, width=x1 - x0, height=y1 - y0)]
+        if mask is not None:
+            prompt.mask = conversions.rle_message(np.asarray(mask, bool))
+        request = AddObjects.Request(
+            prompts=[prompt], use_newest=stamp is None, on_existing=_ON_EXISTING[on_existing])
+        if stamp is not None:
+            request.stamp = stamp
+        return self._call(AddObjects, 'add_objects', request,
+                          lambda reply: reply.results[0].object)
+
+    def remove(self, *object_ids: str) -> list[str]:
+        """Let go of objects, or of all of them when none is named; gives the ids that are gone."""
+        return self._wait(self.remove_async(*object_ids))
+
+    def remove_async(self, *object_ids: str) -> Future:
+        return self._call(RemoveObjects, 'remove_objects', RemoveObjects.Request(
+            ids=list(object_ids), every=not object_ids), lambda reply: list(reply.removed))
+
+    def objects(self) -> list[TrackedObject]:
+        """Every object, as of the newest frame that was tracked."""
+        return self._wait(self.objects_async())
+
+    def objects_async(self) -> Future:
+        return self._call(ListObjects, 'list_objects', ListObjects.Request(),
+                          lambda reply: list(reply.objects))
+
+    def reset(self, remove_objects: bool = False) -> int:
+        """Begin a new epoch; gives its number."""
+        return self._wait(self.reset_async(remove_objects))
+
+    def reset_async(self, remove_objects: bool = False) -> Future:
+        return self._call(Reset, 'reset', Reset.Request(remove_objects=remove_objects),
+                          lambda reply: reply.epoch)
+
+    def measure(self, first: str, second: str) -> Measure.Response:
+        """How two objects lie to one another, from depth."""
+        return self._wait(self.measure_async(first, second))
+
+    def measure_async(self, first: str, second: str) -> Future:
+        return self._call(Measure, 'measure', Measure.Request(first=first, second=second),
+                          lambda reply: reply)
+
+    # --- answers
+
+    def ask(self, question: str, *object_ids: str, **how: Any) -> Answer:
+        """Answer a question about objects: those named by id, else those that it names as
+        <object:ID>, else all. how: window, max_frames, max_tokens, deadline (seconds)."""
+        return self._wait(self.ask_async(question, *object_ids, **how))
+
+    def ask_async(self, question: str, *object_ids: str, **how: Any) -> Future:
+        return self._call(Ask, 'ask', _asked(Ask.Request(), question, object_ids, **how),
+                          lambda reply: reply.answer)
+
+    def describe(self, *object_ids: str, detail: str = 'sentence', **how: Any) -> list[Answer]:
+        """Describe objects, or all of them; each answer has an error_code of its own. how: window,
+        max_frames, deadline (seconds)."""
+        return self._wait(self.describe_async(*object_ids, detail=detail, **how))
+
+    def describe_async(self, *object_ids: str, detail: str = 'sentence', **how: Any) -> Future:
+        request = _budgeted(Describe.Request(ids=list(object_ids), detail=detail), **how)
+        return self._call(Describe, 'describe', request, lambda reply: list(reply.answers),
+                          fails=lambda reply: reply.error_code and not reply.answers)
+
+    def stream(self, question: str, *object_ids: str, **how: Any) -> 'AnswerStream':
+        """As `ask`, told as it is made: iterate over the pieces of its text. Leaving the iteration
+        cancels it."""
+        goal = _asked(AskStream.Goal(), question, object_ids, **how)
+        if not self._actions.wait_for_server(self.timeout):
+            raise TimeoutError(f'no action {self.name}/ask_stream within {self.timeout:g} s')
+        return AnswerStream(self._actions, goal, self.timeout)
+
+    # --- the wire
+
+    def _call(self, kind: type, name: str, request: Any, take: Callable[[Any], Any],
+              fails: Callable[[Any], Any] = lambda reply: reply.error_code) -> Future:
+        client = self._clients.get(name)
+        if client is None:
+            client = self._clients[name] = self.node.create_client(kind, f'{self.name}/{name}')
+        if not client.wait_for_service(self.timeout):
+            raise TimeoutError(f'no service {self.name}/{name} within {self.timeout:g} s')
+        made: Future = Future()
+
+        def done(future: Any) -> None:
+            try:
+                reply = future.result()
+                if fails(reply):
+                    raise _error(reply)
+                made.set_result(take(reply))
+            except Exception as error:  # edge of the callback: the caller is told
+                made.set_exception(error)
+
+        client.call_async(request).add_done_callback(done)
+        return made
+
+    def _wait(self, future: Future) -> Any:
+        return future.result(self.timeout)
+
+    def _spin(self) -> None:
+        try:
+            self._executor.spin()
+        except ExternalShutdownException:
+            return
+
+
+class AnswerStream:
+    """The pieces of an answer's text as they come; afterwards `answer` is the whole of it.
+
+    Iterating raises PixelReferError where the goal fails, TimeoutError where nothing comes.
+    """
+
+    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float) -> None:
+        self.answer: Answer | None = None
+        self._timeout = timeout
+        self._news: SimpleQueue[Any] = SimpleQueue()
+        self._handle: Any = None
+        self._cancelled = False
+        actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
+            told.feedback)).add_done_callback(self._accepted)
+
+    def cancel(self) -> None:
+        """Ask for the end of it; the node stops within a token."""
+        self._cancelled = True
+        if self._handle is not None and self.answer is None:
+            self._handle.cancel_goal_async()
+
+    def __iter__(self) -> Iterator[str]:
+        try:
+            while True:
+                try:
+                    found = self._news.get(timeout=self._timeout)
+                except Empty:
+                    raise TimeoutError(f'nothing came within {self._timeout:g} s') from None
+                if isinstance(found, AskStream.Feedback):
+                    if found.text:
+                        yield found.text
+                    continue
+                if found.error_code:
+                    raise _error(found)
+                self.answer = found.answer
+                return
+        finally:
+            if self.answer is None:
+                self.cancel()
+
+    def _accepted(self, future: Any) -> None:
+        self._handle = future.result()
+        self._handle.get_result_async().add_done_callback(
+            lambda done: self._news.put(done.result().result))
+        if self._cancelled:
+            self.cancel()
+
+
+def _error(reply: Any) -> PixelReferError:
+    return PixelReferError(_CODES.get(reply.error_code, str(reply.error_code)), reply.error_msg)
+
+
+def _pixels(points: Sequence[tuple[float, float]]) -> list[Pixel]:
+    return [Pixel(x=float(x), y=float(y)) for x, y in points]
+
+
+def _asked(request: Any, question: str, object_ids: Sequence[str], *, max_tokens: int = 0,
+           **how: Any) -> Any:
+    request.question, request.ids, request.max_tokens = question, list(object_ids), max_tokens
+    return _budgeted(request, **how)
+
+
+def _budgeted(request: Any, *, window: float | tuple[Time, Time] | None = None,
+              max_frames: int = 0, deadline: float = 0.0) -> Any:
+    request.max_frames = max_frames
+    request.deadline = conversions.duration_message(deadline)
+    if isinstance(window, tuple):
+        request.window = TimeWindow(start=window[0], end=window[1])
+    elif window is not None:
+        request.window = TimeWindow(seconds=float(window))
+    return request

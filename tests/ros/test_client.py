@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python client: typed calls, their twins that do not wait, errors as exceptions, streams."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from ros_support import ROOT, Robot, box_mask, picture
+from standin_node import ENDLESS
+
+from pixelrefer.msg import ErrorCode, TrackedObject
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros.client import PixelReferClient
+
+
+@pytest.fixture
+def client(robot: Robot, monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(robot.domain))
+    with PixelReferClient() as made:
+        yield made
+
+
+@pytest.fixture
+def quick_client(quick: Robot, monkeypatch):
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(quick.domain))
+    quick.track(quick.clock.tick())
+    with PixelReferClient() as made:
+        made.add('cup', click=(15, 15))
+        yield made
+
+
+def test_an_object_is_added_listed_described_asked_about_and_removed(robot, client):
+    robot.track(robot.clock.tick(), picture())
+    added = client.add('red', box=(60, 80, 120, 150))
+    assert isinstance(added, TrackedObject) and (added.id, added.box.width > 0) == ('red', True)
+    assert [one.id for one in client.objects()] == ['red']
+    answer = client.ask('What colour is <object:red>?', max_tokens=8)
+    assert answer.text and answer.object_ids == ['red']
+    (described,) = client.describe('red', detail='phrase')
+    assert described.error_code == ErrorCode.OK and described.text
+    assert client.remove('red') == ['red'] and client.objects() == []
+
+
+@pytest.mark.parametrize('how', [
+    {'click': (90, 110)}, {'points': [(90, 110), (5, 5)], 'labels': [1, 0]},
+    {'box': (60, 80, 120, 150)}, {'scribble': [(80, 100), (100, 120)]}, {'mask': box_mask()}])
+def test_every_kind_of_prompt_selects(robot, client, how):
+    robot.track(robot.clock.tick(), picture())
+    assert client.add(**how).id == 'object_1'
+
+
+def test_a_prompt_names_the_image_that_was_seen(robot, client):
+    from pixelrefer_ros import conversions
+    stamps = [robot.clock.tick() for _ in range(2)]
+    for stamp in stamps:
+        robot.track(stamp, picture())
+    assert client.add('red', mask=box_mask(), stamp=conversions.time_message(stamps[0])).id == 'red'
+    with pytest.raises(PixelReferError) as error:
+        client.add('other', click=(90, 110), stamp=conversions.time_message(stamps[0] - 5))
+    assert error.value.code == 'STAMP_TOO_OLD'
+
+
+def test_what_the_node_refuses_is_raised_with_its_code_and_its_words(robot, client):
+    robot.track(robot.clock.tick(), picture())
+    for call, code in ((lambda: client.ask('What is <object:fork>?'), 'UNKNOWN_OBJECT_REFERENCE'),
+                       (lambda: client.add(click=(900, 5)), 'OUT_OF_IMAGE'),
+                       (lambda: client.add(click=(9, 9), box=(1, 1, 5, 5), mask=box_mask()),
+                        'BAD_POINTS'),
+                       (lambda: client.add(click=(9, 9), on_existing='merge'), 'BAD_ON_EXISTING'),
+                       (lambda: client.remove('fork'), 'UNKNOWN_ID'),
+                       (lambda: client.measure('a', 'b'), 'UNKNOWN_ID'),
+                       (lambda: client.describe(), 'NO_OBSERVATION'),
+                       (lambda: list(client.stream('What is <object:fork>?')),
+                        'UNKNOWN_OBJECT_REFERENCE')):
+        with pytest.raises(PixelReferError) as error:
+            call()
+        assert error.value.code == code and error.value.message
+
+
+def test_calls_that_do_not_wait_are_answered_all_the_same(quick_client):
+    futures = [quick_client.ask_async('What is it?', 'cup') for _ in range(2)]
+    assert [future.result(60).text for future in futures] == ['word word word'] * 2
+
+
+def test_a_stream_tells_the_answer_in_pieces(quick_client):
+    stream = quick_client.stream('What is it?', 'cup')
+    assert ''.join(stream).strip() == 'word word word' == stream.answer.text
+
+
+def test_leaving_a_stream_cancels_it(quick, quick_client):
+    for number, _ in enumerate(quick_client.stream(ENDLESS, 'cup')):
+        if number == 2:
+            break
+    quick.until(lambda: quick.values().get('questions_waiting') == '0', 'an idle worker')
+    stream = quick_client.stream(ENDLESS, 'cup')
+    next(iter(stream))
+    stream.cancel()
+    with pytest.raises(PixelReferError) as error:
+        list(stream)
+    assert error.value.code == 'CANCELLED'
+
+
+def test_a_client_may_wait_until_the_node_is_ready_or_hears_why_it_is_not(robot, client):
+    robot.reset(remove_objects=True)
+    with pytest.raises(TimeoutError, match='no image has come yet'):
+        client.wait_ready(0.5)
+    robot.track(robot.clock.tick())
+    client.wait_ready()
+    client.name = '/nobody'
+    client.timeout = 0.2
+    client._clients.clear()
+    with pytest.raises(TimeoutError, match='no service /nobody/list_objects'):
+        client.wait_ready(0.5)
+
+
+def test_without_a_node_a_call_ends_and_says_what_was_missing(monkeypatch, robot):
+    monkeypatch.setenv('ROS_DOMAIN_ID', str(robot.domain))
+    with PixelReferClient(name='/nobody', timeout=0.2) as client:
+        with pytest.raises(TimeoutError, match='/nobody/list_objects'):
+            client.objects()
+        with pytest.raises(TimeoutError, match='/nobody/ask_stream'):
+            client.stream('What?')
+
+
+def test_a_node_of_the_caller_is_used_and_left_to_him(robot):
+    with PixelReferClient(robot.node) as client:
+        assert client.objects() == []
+    assert robot.list().error_code == ErrorCode.OK
+    assert np.isfinite(robot.node.get_clock().now().nanoseconds)
+
+
+def test_the_client_needs_no_pytorch():
+    code = ("import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
+            'import pixelrefer_ros.client')
+    subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
