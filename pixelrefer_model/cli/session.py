@@ -14,6 +14,7 @@ from pixelrefer_model.cli.watching import MOST_KEPT, Source, watch
 from pixelrefer_model.device import choose_device, choose_dtype
 from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.film import Film
 from pixelrefer_model.language import Greedy, Sample, mentions
 from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
 from pixelrefer_model.memory import EveryInterval, KeepLast
@@ -34,7 +35,8 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
     Raises PixelReferError for anything that is wrong with the command line, its files or models.
     """
     selections = read_selections(given.selected)
-    asked = questions([one.object_id for one in selections], is_full(given.refer))
+    full = is_full(given.refer)
+    asked = questions([one.object_id for one in selections], full)
     _check(given, asked)
     device = choose_device(given.device)
     dtype = choose_dtype(given.dtype, device)
@@ -46,12 +48,14 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
         engine = PerceptionEngine.from_checkpoints(
             given.tracker, given.refer, device=device, dtype=dtype,
             quantization=given.quantization, attention=given.attention, settings=settings)
-        watched = watch(engine, source, selections)
+        film = Film() if full and not source.is_image else None
+        watched = watch(engine, source, selections, film)
     prepared, errors = [], []
     for text, ids in asked:
         try:
-            prepared.append(engine.prepare(text, ids, watched.window,
-                                           max_new_tokens=given.max_tokens))
+            prepared.append(
+                engine.prepare(text, ids, watched.window, max_new_tokens=given.max_tokens)
+                if film is None else film.prepare(engine, text, ids, given.max_tokens))
         except PixelReferError as error:
             # one object that was never clearly seen must not silence the others
             errors.append(error)

@@ -12,6 +12,7 @@ import cv2
 from pixelrefer_model.cli.selection import Selection
 from pixelrefer_model.engine import PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.film import Film
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.memory import Now, Span, Window
 from pixelrefer_model.prompt import MaskPrompt
@@ -98,10 +99,12 @@ class Watched:
     window: Window = field(repr=False)
 
 
-def watch(engine: PerceptionEngine, source: Source, selections: list[Selection]) -> Watched:
+def watch(engine: PerceptionEngine, source: Source, selections: list[Selection],
+          film: Film | None = None) -> Watched:
     """Show every frame to `engine`, from the first on which an object is selected.
 
-    A selected mask is observed as it was given, not as the tracker draws it. Raises
+    A selected mask is observed as it was given, not as the tracker draws it. With a `film` nothing
+    is observed, and that is shown every frame with its tracks. Raises
     PixelReferError NO_FRAME when there is no frame in the part, or not one that was named, and
     what `ObjectTracker.add` raises.
     """
@@ -116,7 +119,9 @@ def watch(engine: PerceptionEngine, source: Source, selections: list[Selection])
         waiting = [one for one in waiting if one not in due]
         selected_on.update((one.object_id, number) for one in due)
         if selected_on:
-            tracks = _look(engine, frame, due)
+            tracks = _look(engine, frame, due, observe=film is None)
+        if film is not None:
+            film.show(frame, tracks)
     if frame is None:
         raise PixelReferError('NO_FRAME', f'{source.path}: no frame from {source.start_s:g} to '
                                           f'{source.stop_s:g} s; a part that has frames is allowed')
@@ -127,7 +132,8 @@ def watch(engine: PerceptionEngine, source: Source, selections: list[Selection])
                    Now() if source.is_image else Span(first_ns, frame.stamp_ns))
 
 
-def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection]) -> list[Track]:
+def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection], observe: bool
+          ) -> list[Track]:
     given: dict[str, Track] = {}
     for one in due:
         track = engine.tracker.add(one.object_id, one.prompt, frame)
@@ -135,5 +141,7 @@ def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection]) -> list[
             mask = one.prompt.mask
             given[one.object_id] = replace(track, state=TrackState.TRACKED, mask=mask,
                                            box=box_of(mask), area=int(mask.sum()))
-    engine.memory.observe(engine.observe(frame, list(given.values()), 0))
-    return [given.get(track.object_id, track) for track in engine.process(frame)]
+    if observe:
+        engine.memory.observe(engine.observe(frame, list(given.values()), 0))
+    tracks = engine.process(frame) if observe else engine.tracker.step(frame)
+    return [given.get(track.object_id, track) for track in tracks]

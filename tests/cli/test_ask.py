@@ -4,7 +4,7 @@
 import cv2
 import numpy as np
 import pytest
-from cli_support import CAN, IMAGE, MUG, VIDEO, VIDEO_MUG
+from cli_support import CAN, IMAGE, MUG, ROOT, VIDEO, VIDEO_MUG
 
 
 def test_a_question_about_two_objects_of_an_image(told):
@@ -89,3 +89,10 @@ def test_several_regions_are_listed(asked):
     assert ids == ['object1', 'object2'] and question == (
         'There are 2 region in the image: <region0><object1>, <region1><object2>. '
         'Which is taller? <region0> or <region1>?')
+
+
+def test_a_full_model_is_asked_about_the_whole_film(told):
+    said = told('ask', VIDEO, 'What is <object1>?', '--box', f'0:{VIDEO_MUG}', '--refer',
+                ROOT / 'tests' / 'golden' / 'pixelrefer', '--max-tokens', 3)
+    (answer,) = said['answers']
+    assert answer['tokens'] == 3 and len(answer['seconds']) == 1 and answer['left_out'] == 0
