@@ -227,8 +227,8 @@ def fill_measure(response: Measure.Response, first: Position, second: Position) 
     measured at the same time in the same frame."""
     if (first.stamp_ns, first.frame_id) != (second.stamp_ns, second.frame_id):
         raise PixelReferError(
-            'NO_POSITION', f'one is measured in {first.frame_id!r} at {first.stamp_ns / 1e9:.3f} s, '
-            f'the other in {second.frame_id!r} at {second.stamp_ns / 1e9:.3f} s; two of one depth '
+            'NO_POSITION', f'one is measured in {first.frame_id!r} at {first.stamp_ns / 1e9:.3f} '
+            f's, the other in {second.frame_id!r} at {second.stamp_ns / 1e9:.3f} s; two of one depth '
             'image are allowed')
     found = measure(first.placed, second.placed)
     response.stamp, response.frame_id = time_message(first.stamp_ns), first.frame_id

@@ -13,7 +13,7 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     """Objects, the part of a video, models, and what comes out."""
     group = parser.add_argument_group(
         'objects', 'Each of these selects one object; the first is <object1>. In a video, N: '
-        'before it says on which frame, counted from 0; without, it is the first that is looked at.')
+        'before it says on which frame, counted from 0; without, it is the first looked at.')
     for kind, form, what in (
             ('box', '[N:]X0,Y0,X1,Y1', 'a box round it, in pixels; X1 and Y1 are outside'),
             ('point', '[N:]X,Y', 'a pixel of it'),

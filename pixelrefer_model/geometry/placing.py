@@ -81,8 +81,8 @@ def locate(mask: np.ndarray, depth: np.ndarray, camera: Pinhole) -> Placed:
     deviation = MAD * float(np.median(np.abs(z - middle)))
     kept = np.abs(z - middle) <= max(FAR_OFF * deviation, NEAR_M, NEAR_SHARE * middle)
     rows, columns, z = rows[kept], columns[kept], z[kept]
-    points = np.stack([(columns - camera.cx) * z / camera.fx, (rows - camera.cy) * z / camera.fy, z],
-                      axis=1)
+    points = np.stack([(columns - camera.cx) * z / camera.fx,
+                       (rows - camera.cy) * z / camera.fy, z], axis=1)
     position = np.median(points, axis=0)
     # The median of n has pi / 2 times the variance of their mean.
     patches = max(1.0, len(z) / PATCH)

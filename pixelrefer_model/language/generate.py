@@ -116,8 +116,8 @@ class LanguageModel:
                 left = [i for i in left if i not in over]
                 most = max((limits[i] for i in left), default=0)
                 if launched < most:
-                    batch = self._guarded(self._begin, work, max(limits), sampling) if batch is None \
-                        else self._guarded(self._go_on, batch)
+                    batch = self._guarded(self._go_on, batch) if batch is not None else \
+                        self._guarded(self._begin, work, max(limits), sampling)
                     reading.append(_Reading(batch))
                     launched += 1
                 if not left or (len(reading) <= self.ahead and launched < most):

@@ -42,8 +42,8 @@ class Sample:
 
     def __post_init__(self) -> None:
         if not self.temperature >= LEAST_TEMPERATURE or not 0 < self.top_p <= 1 or self.top_k < 0:
-            raise ValueError(f'{self}: temperature from {LEAST_TEMPERATURE:g} on, top_p over 0 and up to 1, and top_k of '
-                             'at least 0 are allowed')
+            raise ValueError(f'{self}: temperature from {LEAST_TEMPERATURE:g} on, top_p over 0 and '
+                             'up to 1, and top_k of at least 0 are allowed')
 
     def noise(self, count: int) -> Tensor | None:
         """A number from 0 to 1 for each token in turn, float32 [count] on the CPU."""

@@ -47,8 +47,8 @@ class Batches:
                 if error.code != 'OUT_OF_MEMORY' or rows == 1:
                     raise
                 self.most, self._well = rows // 2, 0
-                _log.warning('%s has no memory for %d objects at once; %d are followed at once from '
-                             'now on', self._network.device, rows, self.most)
+                _log.warning('%s has no memory for %d objects at once; %d are followed at once '
+                             'from now on', self._network.device, rows, self.most)
             else:
                 start += rows
         self._well += 1

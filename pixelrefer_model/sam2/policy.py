@@ -98,7 +98,8 @@ class LookPolicy:
     least: float = 0.3
 
     def __post_init__(self) -> None:
-        if not isinstance(self.looks, int) or self.looks < 0 or not 0 < self.fill <= 1 or not 0 < self.least <= 1:
+        shares = 0 < self.fill <= 1 and 0 < self.least <= 1
+        if not isinstance(self.looks, int) or self.looks < 0 or not shares:
             raise ValueError(f'{self}; whole looks from 0 on, and shares over 0 '
                              'up to 1, are allowed')
 

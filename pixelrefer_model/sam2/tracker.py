@@ -15,7 +15,7 @@ from transformers import Sam2VideoModel
 from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.prompt import MOST_POINTS, MaskPrompt, Prompt, check_selects
+from pixelrefer_model.prompt import MaskPrompt, Prompt, check_selects
 from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
 from pixelrefer_model.sam2.batches import Batches
@@ -24,15 +24,13 @@ from pixelrefer_model.sam2.look import look_closer
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
 from pixelrefer_model.sam2.policy import (
     ComputePolicy, LookPolicy, MaskPolicy, MemoryPolicy, StatePolicy)
+from pixelrefer_model.sam2.prompting import point_at
 from pixelrefer_model.sam2.publish import exclude, publish
 from pixelrefer_model.sam2.track import Held, Track, TrackState
 from pixelrefer_model.sam2.tracked import Given, Seen, Tracked
 
 #: Features of so many processed frames are kept for prompts on a frame just past.
 KEPT_FRAMES = 4
-#: Logits given back to the network as a dense prompt are limited to this.
-_PROMPT_LOGIT = 32.0
-
 Made = TypeVar('Made')
 _log = logging.getLogger(__name__)
 
@@ -251,7 +249,8 @@ class ObjectTracker:
             decoded, full = network.given(seen.features, mask)
             given = Given(seen.stamp_ns, None, None, decoded.logits)
         else:
-            decoded, given, whole = self._point_at(tracked, prompt, seen, before, alone)
+            decoded, given, whole = point_at(
+                network, tracked, prompt, seen, before, alone, self.memory.believe_prompt)
             if whole:
                 decoded, large = look_closer(network, self.look, frame.image, given.points,
                                              given.labels, decoded)
@@ -269,32 +268,6 @@ class ObjectTracker:
                       if each.index > index and each.features is not None]:
             self._follow([tracked], later)
         return tracked.track
-
-    def _point_at(self, tracked: Tracked, prompt: Prompt, seen: Seen, before: Given | None,
-                  alone: bool) -> tuple[Decoded, Given, bool]:
-        """The mask that points give, what was given in all, and whether that is all there is:
-        neither memory nor an earlier mask has a part in it."""
-        network, features = self.network, seen.features
-        points, labels = pixels.to_points(prompt, seen.width, seen.height, network.size,
-                                          network.device)
-        dense = None
-        if before is not None and before.points is not None and not (labels == 2).any():
-            given = before.points.shape[1]
-            if given + points.shape[1] > MOST_POINTS:
-                raise PixelReferError(
-                    'BAD_POINTS', f'{tracked.id!r} has {given} points on the frame of '
-                    f'{seen.stamp_ns} ns and {points.shape[1]} more were given; {MOST_POINTS} on '
-                    'one frame are allowed, and a replacement begins anew')
-            points = torch.cat([before.points, points], dim=1)
-            labels = torch.cat([before.labels, labels], dim=1)
-        elif before is not None and before.logits is not None and not (labels == 2).any():
-            dense = before.logits[None].clamp(-_PROMPT_LOGIT, _PROMPT_LOGIT)
-        image = network.unconditioned(features.coarse) if alone else network.condition(
-            features.coarse, [tracked.bank.selection(seen.index)])
-        found = network.candidates(image, features.fine, points, labels, dense)
-        decoded = network.choose(found, network.multimask(alone, points.shape[1]),
-                                 believe=self.memory.believe_prompt)
-        return decoded, Given(seen.stamp_ns, points, labels, None), alone and dense is None
 
     def _follow(self, objects: list[Tracked], seen: Seen) -> dict[str, Tensor]:
         """Decode one frame for several objects as one batch, then remember the good ones; gives

@@ -156,7 +156,7 @@ def digests(file: Path) -> tuple[str, str]:
 
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:
-    """The folder of a checkpoint, or the .pt file of a tracker. `name` is `tiny` (packaged), a path,
+    """The folder of a checkpoint, or a tracker's .pt file. `name` is `tiny` (packaged), a path,
     or the name of one that was downloaded, a path first; `kind` is 'tracker' or 'refer'. Never
     downloads.
 

@@ -24,7 +24,8 @@ def test_the_distance_is_that_between_the_positions():
 
 @pytest.mark.parametrize('first, relations', [
     ((-0.3, 0, 1), {'left', 'farther'}), ((0, -0.3, 1), {'above', 'farther'}),
-    ((0, 0, 0.7), {'in_front', 'nearer'}), ((0.2, 0.3, 1.4), {'right', 'below', 'behind', 'farther'})])
+    ((0, 0, 0.7), {'in_front', 'nearer'}),
+    ((0.2, 0.3, 1.4), {'right', 'below', 'behind', 'farther'})])
 def test_each_relation_follows_from_its_axis(first, relations):
     assert set(measure(placed(*first), placed(0, 0, 1)).relations) == relations
 
@@ -38,7 +39,8 @@ def test_what_the_first_is_to_the_second_the_second_is_not_to_the_first():
 
 def test_what_lies_within_the_error_is_no_relation():
     assert measure(placed(0.005, 0, 1), placed(0, 0, 1)).relations == {}
-    assert 'right' in measure(placed(0.005, 0, 1, error=0.001), placed(0, 0, 1, error=0.001)).relations
+    sharp = placed(0.005, 0, 1, error=0.001), placed(0, 0, 1, error=0.001)
+    assert 'right' in measure(*sharp).relations
 
 
 def test_the_larger_one_is_taller_and_wider():

@@ -114,7 +114,8 @@ def test_both_looks_count_alike_within_the_window_and_nothing_is_outside_of_it()
     assert (made[~inside] == GIVEN_BIAS).all()
 
 
-@pytest.mark.parametrize('said', [{'looks': -1}, {'looks': 1.5}, {'fill': 0}, {'glasses': 2}, 'closely'])
+@pytest.mark.parametrize('said', [
+    {'looks': -1}, {'looks': 1.5}, {'fill': 0}, {'glasses': 2}, 'closely'])
 def test_a_checkpoint_that_asks_for_a_look_there_is_not_is_refused(narrow, tmp_path, said):
     save_model(narrow, tmp_path)
     config = json.loads((tmp_path / 'config.json').read_text())
