@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from rclpy.logging import get_logger
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -16,6 +17,7 @@ from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.transport import trouble_with
 
 
 class Slot(Protocol):
@@ -46,11 +48,18 @@ class Camera:
         self._counters = counters
         self._begin_epoch = begin_epoch
         self._on_reject = on_reject
+        #: Bytes of the largest raw image so far.
+        self.largest = 0
         #: Stamp of the newest frame and when it came (monotonic seconds), within an epoch.
         self._last: tuple[int, float, int] | None = None
 
     def image(self, message: Image) -> None:
         """Subscription callback of `image`."""
+        if len(message.data) > self.largest:
+            self.largest = len(message.data)
+            said = trouble_with(self.largest)
+            if said:
+                get_logger('pixelrefer').warning(said)
         self._accept(message, conversions.frame_from_image)
 
     def compressed(self, message: CompressedImage) -> None:

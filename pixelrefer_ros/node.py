@@ -18,6 +18,7 @@ from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.services import Services
+from pixelrefer_ros.transport import trouble_with
 from pixelrefer_ros.worker import shutting_down
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -186,7 +187,8 @@ class PixelReferNode(LifecycleNode):
                 'frames_seen': count['seen'], 'frames_tracked': count['tracked'],
                 'frames_dropped': pipeline.dropped, 'frames_rejected': count['rejected'],
                 'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
-                'ring_frames': frames, 'ring_mib': frame_bytes / (1 << 20)}),
+                'ring_frames': frames, 'ring_mib': frame_bytes / (1 << 20)},
+                trouble_with(pipeline.camera.largest)),
             Status('tracker', WARN if count['failed'] else OK, 'tracking',
                    {'objects': len(self.table.entries()),
                     'tracking_rate_hz': count.rate('tracked'),

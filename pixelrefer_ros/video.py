@@ -9,7 +9,6 @@ best-effort (sensor data) subscribers alike. Stamps are the wall clock at which 
 """
 
 import argparse
-import os
 import signal
 import sys
 import threading
@@ -27,11 +26,10 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.video import VideoFile
+from pixelrefer_ros.transport import trouble_with
 
 JPEG_QUALITY = 90
 MOST_SKIPPED = 3
-#: Larger samples do not fit Fast DDS's default shared-memory segment and are lost in pieces.
-LARGEST_SAMPLE = 500_000
 
 CAMERA_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE,
@@ -132,11 +130,9 @@ def main(argv: list[str] | None = None) -> int:
             width, height = video.size
             print(f'{args.file.name}: {width}x{height} at {video.fps * args.rate:.3g} Hz on '
                   f'{args.topic} and {args.topic}/compressed', flush=True)
-            if width * height * 3 > LARGEST_SAMPLE and not os.environ.get(
-                    'FASTRTPS_DEFAULT_PROFILES_FILE'):
-                print('note: raw frames of this size reach best-effort subscribers only with a '
-                      'Fast DDS profile for large images; listen to the compressed topic, or '
-                      'give a smaller --size', flush=True)
+            trouble = trouble_with(3 * width * height)
+            if trouble:
+                print(f'note: {trouble}; or give a smaller --size', flush=True)
             shown = play(video, camera, args.rate, stopped)
             while args.loop and not stopped.is_set():
                 shown += play(video, camera, args.rate, stopped)

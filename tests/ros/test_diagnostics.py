@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What /diagnostics says of the camera, and how often it says it."""
 
+import numpy as np
 import pytest
 import rclpy
 from lifecycle_msgs.msg import Transition
@@ -9,6 +10,7 @@ from ros_support import SECOND, running
 
 from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.diagnostics import OK, QUIET, WARN, Diagnostics, camera_status
+from pixelrefer_ros.transport import PROFILES, SEGMENT, trouble_with
 
 
 def test_a_camera_that_stopped_is_not_said_to_be_well():
@@ -27,6 +29,22 @@ def test_a_node_that_hears_nothing_more_of_its_camera_says_so_until_it_comes_bac
         quick.track(quick.clock.tick())
         quick.until(lambda: OK in levels(seen), 'a camera that is well')
         quick.until(lambda: WARN in levels(-1), 'a camera that stopped')
+
+
+def test_images_that_the_middleware_loses_are_said_to_be_large(quick, monkeypatch):
+    def warned() -> bool:
+        # Again and again, since most of them are lost.
+        quick.send(quick.clock.tick(), np.zeros((480, 640, 3), np.uint8))
+        return any(PROFILES[0] in status.message for array in quick.diagnostics[-3:]
+                   for status in array.status if status.name.endswith('camera'))
+
+    quick.until(warned, 'a warning')
+    assert 'images of 921600 bytes' in quick.process.output
+    for name in PROFILES:
+        monkeypatch.delenv(name, raising=False)
+    assert trouble_with(SEGMENT) == '' and 'subscribe to JPEG' in trouble_with(SEGMENT + 1)
+    monkeypatch.setenv(PROFILES[1], 'profile.xml')
+    assert trouble_with(SEGMENT + 1) == ''
 
 
 @pytest.fixture
