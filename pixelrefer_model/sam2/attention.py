@@ -83,8 +83,8 @@ class MemoryAttention:
         model, recalled = self.model, []
         for (maps, pointers), rows in groups.items():
             chosen = [selections[row] for row in rows]
-            tokens = torch.stack([torch.stack([m for m, _ in s.spatial]) for s in chosen])
-            tokens = tokens.to(dtype)
+            tokens = torch.stack([m for s in chosen for m, _ in s.spatial]).to(dtype)
+            tokens = tokens.unflatten(0, (len(rows), maps))
             places = torch.tensor([[place for _, place in s.spatial] for s in chosen],
                                   device=device)
             # place 0 (prompted) is the last row of the table, place k the row k - 1
@@ -165,11 +165,12 @@ def _cross(attn: nn.Module, x: Tensor, recalled: Sequence[_Recalled], count: int
     query = query.expand(count, -1, -1, -1)
     parts = []
     for group in recalled:
-        key = _heads(attn, attn.k_proj(group.placed))
         value = group.tokens[:, None] if late else _heads(attn, attn.v_proj(group.tokens))
-        spatial = group.maps * len(turn)
-        turned = _rotate(key[:, :, :spatial].unflatten(2, (group.maps, -1)), turn).flatten(2, 3)
-        key = torch.cat([turned, key[:, :, spatial:]], dim=2)
+        key = attn.k_proj(group.placed)
+        spatial = _heads(attn, key[:, :group.maps * len(turn)]).unflatten(2, (group.maps, -1))
+        # written where they lie: pointers, behind them, have no place to be turned by
+        spatial.copy_(_rotate(spatial, turn))
+        key = _heads(attn, key)
         asking = query if len(recalled) == 1 else query[group.rows]
         parts.append(F.scaled_dot_product_attention(asking, key, value))
     out = parts[0]
