@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The node's parameters: typed, described, ranged. They are read when the node is configured."""
+"""The node's parameters: typed, described, ranged. They are read when the node is configured, but
+for the live ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -16,13 +17,15 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 
 @dataclass(frozen=True)
 class Rule:
-    """What a parameter may be. low, high: bounds, both included; choices: the words allowed."""
+    """What a parameter may be. low, high: bounds, both included; choices: the words allowed; live:
+    whether it may change at any time."""
 
     default: Any
     description: str
     low: float | None = None
     high: float | None = None
     choices: tuple[str, ...] = ()
+    live: bool = False
 
     @property
     def descriptor(self) -> ParameterDescriptor:
@@ -110,6 +113,10 @@ RULES: dict[str, Rule] = {
     'frame_ring_mib': Rule(128, 'MiB of recent frames that prompts may name.', 1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
+    'click_corrects': Rule('', 'Id of the object that ~/click corrects; empty: a click selects a new '
+                           'object. May be set at any time.', live=True),
+    'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it. May be set at any '
+                        'time.', 0, 1, live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
     'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
@@ -162,6 +169,8 @@ class Settings:
     prompt_queue: int
     frame_ring_mib: int
     stamp_wait: float
+    click_corrects: str
+    click_label: int
     depth_slop: float
     jump_backward: float
     jump_forward: float
@@ -176,8 +185,8 @@ class Settings:
 
 
 def declare(node: Node, may_change: Callable[[], bool]) -> None:
-    """Declare every parameter of RULES; one that is set while `may_change()` is false, or to a
-    word that is not allowed, is refused with the reason."""
+    """Declare every parameter of RULES; one that is set while `may_change()` is false and is not
+    live, or to a word that is not allowed, is refused with the reason."""
     for name, rule in RULES.items():
         node.declare_parameter(name, rule.default, rule.descriptor)
 
@@ -186,7 +195,7 @@ def declare(node: Node, may_change: Callable[[], bool]) -> None:
             rule = RULES.get(change.name)
             if rule is None:
                 continue
-            if not may_change():
+            if not rule.live and not may_change():
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the node is configured; clean it up first'))
             if rule.choices and change.value not in rule.choices:

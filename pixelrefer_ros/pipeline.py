@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import Any
 
+from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
@@ -16,6 +17,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.camera import Camera
+from pixelrefer_ros.clicking import Clicks
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.depth import Depth
 from pixelrefer_ros.encoding import EncodingWorker
@@ -33,6 +35,8 @@ MIB = 1 << 20
 #: which counts what it drops; with a depth of 1 a busy machine would lose frames here, uncounted,
 #: that somebody has seen and is about to name in a prompt.
 LIVE_DEPTH = 10
+#: Clicks that may wait for their callback.
+CLICK_DEPTH = 10
 LIVE_QOS = QoSProfile(
     history=HistoryPolicy.KEEP_LAST, depth=LIVE_DEPTH,
     reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
@@ -74,6 +78,10 @@ class Pipeline:
             place=self.depth.placed)
         self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
                              self.begin_epoch, publishing.rejected)
+        self._clicks = Clicks(
+            table, self.ring, self.tracker, settings.stamp_wait,
+            lambda: node.get_parameter('click_corrects').value,
+            lambda: node.get_parameter('click_label').value, publishing.fault)
         self.topic = ''
         self._stack = ExitStack()
 
@@ -100,7 +108,10 @@ class Pipeline:
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
             # Depth before images, so that it is there when a frame is tracked.
-            subscriptions = [*self._subscribe_depth(), self._subscribe()]
+            clicks = self._node.create_subscription(
+                PointStamped, '~/click', self._clicks.point, CLICK_DEPTH,
+                callback_group=MutuallyExclusiveCallbackGroup())
+            subscriptions = [clicks, *self._subscribe_depth(), self._subscribe()]
             self.topic = subscriptions[-1].topic_name
             for subscription in subscriptions:
                 stack.callback(self._node.destroy_subscription, subscription)
