@@ -13,6 +13,7 @@ Every call has a twin that returns at once, `add_async` and so on, with a concur
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
 from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any
@@ -219,7 +220,10 @@ class PixelReferClient:
         return made
 
     def _wait(self, future: Future) -> Any:
-        return future.result(self.timeout)
+        try:
+            return future.result(self.timeout)
+        except FutureTimeout:   # another class than TimeoutError before Python 3.11
+            raise TimeoutError(f'no reply of {self.name} within {self.timeout:g} s') from None
 
     def _spin(self) -> None:
         try:

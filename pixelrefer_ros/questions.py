@@ -191,7 +191,8 @@ class LanguageWorker(Worker):
         except Exception as found:  # edge of the worker: one batch must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             for turn, _ in prepared:
-                self._finish(turn, self._failed(turn, internal(found)))
+                if turn.number not in turn.request.answers:
+                    self._finish(turn, self._failed(turn, internal(found)))
         with self.condition:
             self._active = []
 
@@ -249,8 +250,9 @@ class LanguageWorker(Worker):
             if turn.number in request.answers:
                 return
             request.answers[turn.number] = answer
-            if len(request.answers) == len(request.queries):
-                request.done([request.answers[n] for n in range(len(request.queries))])
+            whole = len(request.answers) == len(request.queries)
+        if whole:
+            request.done([request.answers[n] for n in range(len(request.queries))])
 
     def _fail_rest(self, request: AnswerRequest, error: PixelReferError) -> None:
         """Answer what nobody is answering of a request with an error."""

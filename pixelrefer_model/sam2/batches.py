@@ -53,7 +53,7 @@ class Batches:
                 start += rows
         self._well += 1
         if self.most and self._well >= TRY_AGAIN:
-            self.most, self._well = 2 * self.most, 0
+            self.most, self._well = 2 * self.most if 2 * self.most < count else None, 0
         return made
 
     def _limit(self) -> int:
