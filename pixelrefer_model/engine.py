@@ -50,6 +50,8 @@ class PerceptionEngine:
         self.settings = settings
         self.memory = ObjectMemory(settings.keep if encoder.moments is None else min(
             settings.keep, settings.keep_images, key=lambda keep: keep.observations))
+        #: By camera, all with one network; the first camera has `tracker`.
+        self._trackers: dict[str, ObjectTracker] = {}
         #: Of objects that `track` and `process` follow; whoever drives the parts has his own.
         self._states: dict[str, TrackState] = {}
 
@@ -82,6 +84,18 @@ class PerceptionEngine:
                 look=settings.tracker_look, compute=settings.tracker_compute),
             encoder_for(model, settings.encode), language, settings)
 
+    def tracker_of(self, camera: str) -> ObjectTracker:
+        """The tracker of a camera's frames. Ids are to differ from those of other cameras."""
+        if camera not in self._trackers:
+            self._trackers[camera] = self.tracker.beside() if self._trackers else self.tracker
+        return self._trackers[camera]
+
+    @property
+    def ids(self) -> list[str]:
+        """The objects that are tracked, of every camera."""
+        return [object_id for tracker in list(self._trackers.values()) or [self.tracker]
+                for object_id in tracker.ids]
+
     def warm_up(self) -> None:
         """Run every model once on an empty frame and keep nothing of it.
 
@@ -107,7 +121,7 @@ class PerceptionEngine:
 
         On a past frame the track is of the newest one, and `process` observes it on the next.
         """
-        track = self.tracker.add(object_id, prompt, frame)
+        track = self.tracker_of(frame.camera).add(object_id, prompt, frame)
         self._note([track])
         if track.stamp_ns == frame.stamp_ns:
             self.memory.observe(self.observe(frame, self.due([track], 0), 0))
@@ -115,12 +129,14 @@ class PerceptionEngine:
 
     def untrack(self, object_id: str) -> None:
         """Stop tracking an object and drop its observations. Raises UNKNOWN_ID."""
-        self.tracker.remove(object_id)
+        tracker = next((one for one in self._trackers.values() if object_id in one.ids),
+                       self.tracker)
+        tracker.remove(object_id)
         self.forget(object_id)
 
     def process(self, frame: Frame) -> list[Track]:
         """Track every object on `frame` and observe those that are due."""
-        tracks = self.tracker.step(frame)
+        tracks = self.tracker_of(frame.camera).step(frame)
         self._note(tracks)
         self.memory.observe(self.observe(frame, self.due(tracks, 0), 0))
         return tracks
@@ -128,7 +144,7 @@ class PerceptionEngine:
     def describe(self, object_ids: list[str] | None = None, detail: str = 'sentence',
                  window: Window = Now()) -> list[Answer]:
         """One answer for each object (all of them for None), decoded together."""
-        ids = self.tracker.ids if object_ids is None else object_ids
+        ids = self.ids if object_ids is None else object_ids
         return self.answers([self.prepare_description(i, detail, window) for i in ids])
 
     def ask(self, question: str, object_ids: list[str], window: Window = Now(), *,
@@ -184,7 +200,7 @@ class PerceptionEngine:
             raise PixelReferError(
                 'BAD_BUDGET', f'{max_new_tokens} answer tokens asked for; 1 to {MOST_NEW_TOKENS} '
                 'are allowed')
-        tracked = self.tracker.ids
+        tracked = self.ids
         for object_id in object_ids:
             if object_id not in tracked:
                 raise PixelReferError(

@@ -20,6 +20,10 @@ from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.transport import trouble_with
 
 
+#: Seconds after a jump in time that frames from before it may still come from another camera.
+STRAGGLING = 1.0
+
+
 class Slot(Protocol):
     """Where frames wait for the tracker."""
 
@@ -38,9 +42,10 @@ class Camera:
     that cannot be used.
     """
 
-    def __init__(self, settings: Settings, table: ObjectTable, ring: FrameRing, slot: Slot,
+    def __init__(self, name: str, settings: Settings, table: ObjectTable, ring: FrameRing, slot: Slot,
                  counters: Counters, begin_epoch: Callable[[str], None],
                  on_reject: Callable[[Header, PixelReferError], None]) -> None:
+        self._name = name
         self._settings = settings
         self._table = table
         self._ring = ring
@@ -52,6 +57,8 @@ class Camera:
         self.largest = 0
         #: Stamp of the newest frame and when it came (monotonic seconds), within an epoch.
         self._last: tuple[int, float, int] | None = None
+        #: Of a jump that another camera saw first: its epoch, and until when stragglers may come.
+        self._jumped: tuple[int, float] = -1, 0.0
 
     def image(self, message: Image) -> None:
         """Subscription callback of `image`."""
@@ -78,7 +85,7 @@ class Camera:
             if message.header.stamp.sec < 0:
                 raise PixelReferError(
                     'BAD_IMAGE', f'the stamp is {message.header.stamp.sec} s; 0 or more is allowed')
-            frame = to_frame(message, self._settings.camera)
+            frame = to_frame(message, self._name)
         except PixelReferError as error:
             self._counters.add('rejected')
             self._on_reject(message.header, error)
@@ -92,12 +99,21 @@ class Camera:
             self._ring.put(frame)
         self._slot.put(frame, epoch)
 
+    def time_jumped(self, epoch: int) -> None:
+        """Time jumped, as another camera or the clock says. Frames that go on where this camera was
+        are from before, and would be taken for a jump back when the first new one comes."""
+        self._jumped = epoch, time.monotonic() + STRAGGLING
+
     def _in_time(self, stamp_ns: int, now: float) -> bool:
         """Whether the frame is newer than the last; a jump starts a new epoch."""
-        if self._last is None or self._last[2] != self._table.epoch:
+        if self._last is None:
             return True
         step = (stamp_ns - self._last[0]) / 1e9
         waited = now - self._last[1]
+        if self._last[2] != self._table.epoch:
+            epoch, until = self._jumped
+            return not (epoch == self._table.epoch and now < until
+                        and 0 < step <= waited + self._settings.jump_forward)
         if step < -self._settings.jump_backward:
             self._begin_epoch(f'image stamps went back by {-step:.3f} s')
         elif step - waited > self._settings.jump_forward:

@@ -13,17 +13,17 @@ from pixelrefer_ros.conversions import nanoseconds
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
-from pixelrefer_ros.tracking import TrackingWorker
+from pixelrefer_ros.tracking import Tracking
 
 
 class Clicks:
-    """Turns clicks into requests to the tracking worker.
+    """Turns clicks into requests to the camera's tracking.
 
     corrects(), label(): the parameters click_corrects and click_label as they are now. on_error(
     epoch, what, error): called for a click that cannot be served; there is nobody to reply to.
     """
 
-    def __init__(self, table: ObjectTable, ring: FrameRing, tracker: TrackingWorker, wait_s: float,
+    def __init__(self, table: ObjectTable, ring: FrameRing, tracker: Tracking, wait_s: float,
                  corrects: Callable[[], str], label: Callable[[], int],
                  on_error: Callable[[int, str, PixelReferError], None]) -> None:
         self._table = table

@@ -196,11 +196,11 @@ def sight_from(track) -> Sight:
         last_seen_ns=track.last_seen_ns)
 
 
-def object_message(entry: Entry, camera: str, model: str, *, with_mask: bool) -> TrackedObject:
+def object_message(entry: Entry, model: str, *, with_mask: bool) -> TrackedObject:
     """One object as of the newest frame that was tracked."""
     sight = entry.sight
     message = TrackedObject(
-        id=entry.object_id, index=entry.index, camera=camera, state=sight.state,
+        id=entry.object_id, index=entry.index, camera=entry.camera, state=sight.state,
         score=sight.score, area=sight.area, last_seen=time_message(sight.last_seen_ns),
         position_error=sight.position_error, model=model)
     if sight.position is not None:

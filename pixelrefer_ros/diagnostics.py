@@ -25,17 +25,18 @@ class Status:
     values: dict[str, object]
 
 
-def camera_status(quiet: float | None, values: dict[str, object], trouble: str = '') -> Status:
-    """The camera's part. quiet: seconds since its newest usable image; None: there was none.
+def camera_status(part: str, quiet: float | None, values: dict[str, object],
+                  trouble: str = '') -> Status:
+    """A camera's part. quiet: seconds since its newest usable image; None: there was none.
     trouble: what is wrong with the images that come."""
     if quiet is None:
-        return Status('camera', WARN, 'no usable image has come', values)
+        return Status(part, WARN, 'no usable image has come', values)
     values = {**values, 'newest_image_age_s': quiet}
     if quiet > QUIET:
-        return Status('camera', WARN, f'no usable image for {quiet:.1f} s', values)
+        return Status(part, WARN, f'no usable image for {quiet:.1f} s', values)
     if trouble:
-        return Status('camera', WARN, trouble, values)
-    return Status('camera', OK, 'images come', values)
+        return Status(part, WARN, trouble, values)
+    return Status(part, OK, 'images come', values)
 
 
 class Diagnostics:

@@ -11,14 +11,16 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, parameters, shutdown
+from pixelrefer_ros.camera_output import CameraOutput
+from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status, camera_status
+from pixelrefer_ros.diagnostics import ERROR, OK, Diagnostics, Status
+from pixelrefer_ros.health import pipeline_statuses
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.services import Services
-from pixelrefer_ros.transport import trouble_with
 from pixelrefer_ros.worker import shutting_down
 
 SUCCESS, FAILURE = TransitionCallbackReturn.SUCCESS, TransitionCallbackReturn.FAILURE
@@ -45,11 +47,15 @@ class PixelReferNode(LifecycleNode):
         self.counters = Counters()
         self.table = ObjectTable(self.settings.max_objects)
         self.publishing = Publishing(self, self.table)
+        #: By camera; made anew when the node is configured.
+        self._outputs: dict[str, CameraOutput] = {}
+        self._seen: dict[str, Counters] = {}
         self._served = Services(
             self, self._active_pipeline, lambda: self.table.epoch, self.publishing,
             self.settings.stream_goals)
-        #: Callbacks that may wait for an answer at a time, each in a thread of the executor.
-        self.waiting_callbacks = self.settings.stream_goals
+        #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
+        #: in lockstep for the tracker.
+        self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
         self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle
@@ -71,11 +77,17 @@ class PixelReferNode(LifecycleNode):
             self.settings = Settings.read(self)
             self._reporting.period = self.settings.diagnostics_period
             self._engine = models.load(self.settings)
+            self.publishing.configure(
+                self.settings, models.name_of(self.settings.tracker_model))
+            cameras = Cameras(tuple(self.settings.cameras))
+            self._seen = {name: Counters() for name in cameras.names}
+            self._outputs = {name: CameraOutput(self, cameras, name, self.publishing)
+                             for name in cameras.names}
         except Exception as error:  # edge of the transition: the node stays, to be tried again
+            self._free()
             self._phase = 'unconfigured'
             return self._failed('configured', error)
         self.table.most = self.settings.max_objects
-        self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
         self._phase = 'inactive'
         self.get_logger().info(
             f'configured: tracker {self.settings.tracker_model}, refer {self.settings.refer_model} '
@@ -87,7 +99,8 @@ class PixelReferNode(LifecycleNode):
         result = super().on_activate(state)
         try:
             pipeline = Pipeline(
-                self, self._engine, self.settings, self.table, self.publishing, self.counters,
+                self, self._engine, self.settings, self.table, self.publishing, self._outputs,
+                self.counters, self._seen,
                 refer_model=models.name_of(self.settings.refer_model))
             if self._watched_before:
                 # Where the objects are now is not known, and stamps may have begun anew.
@@ -98,7 +111,8 @@ class PixelReferNode(LifecycleNode):
             super().on_deactivate(state)
             return self._failed('activated', error)
         self._phase = 'active'
-        self.get_logger().info(f'active: listening to {pipeline.topic}')
+        self.get_logger().info('active: listening to ' + ', '.join(
+            stream.topic for stream in pipeline.streams.values()))
         return result
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -150,6 +164,9 @@ class PixelReferNode(LifecycleNode):
         if self._engine is None:
             return
         self._engine, self._phase = None, 'unconfigured'
+        for output in self._outputs.values():
+            output.__exit__(None, None, None)
+        self._outputs = {}
         self.table.clear()
         gc.collect()
         # PyTorch keeps freed memory of the device for itself, unless it is told.
@@ -171,40 +188,13 @@ class PixelReferNode(LifecycleNode):
     # --- diagnostics
 
     def _statuses(self) -> list[Status]:
-        pipeline, count = self._pipeline, self.counters
-        active = pipeline is not None
+        pipeline = self._pipeline
         statuses = [Status(
             'node', ERROR if self._problem else OK, self._problem or self._phase,
             {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
              'refer_model': self.settings.refer_model, 'device': self.settings.device,
              'lockstep': self.settings.lockstep})]
-        if not active:
-            return statuses
-        frames, frame_bytes = pipeline.ring.held()
-        observations, token_bytes = pipeline.engine.memory.held()
-        return statuses + [
-            camera_status(pipeline.camera.quiet, {
-                'frames_seen': count['seen'], 'frames_tracked': count['tracked'],
-                'frames_dropped': pipeline.dropped, 'frames_rejected': count['rejected'],
-                'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
-                'ring_frames': frames, 'ring_mib': frame_bytes / (1 << 20)},
-                trouble_with(pipeline.camera.largest)),
-            Status('tracker', WARN if count['failed'] else OK, 'tracking',
-                   {'objects': len(self.table.entries()),
-                    'tracking_rate_hz': count.rate('tracked'),
-                    'tracking_latency_ms': 1000 * count.latency('tracked'),
-                    'prompts_waiting': pipeline.tracker.waiting}),
-            Status('encoder', WARN if count['encoding_failed'] else OK, 'observing',
-                   {'observations_made': count['observations'],
-                    'observations_held': observations, 'token_mib': token_bytes / (1 << 20),
-                    'keyframes_waiting': pipeline.encoder.waiting,
-                    'keyframes_superseded': count['superseded'],
-                    'encoding_latency_ms': 1000 * count.latency('encoded')}),
-            Status('language', OK, 'answering',
-                   {'answers': count['answered'], 'unanswered': count['unanswered'],
-                    'answer_latency_ms': 1000 * count.latency('answered'),
-                    'questions_waiting': pipeline.language.waiting}),
-        ]
+        return statuses + (pipeline_statuses(pipeline) if pipeline is not None else [])
 
 
 def main(args: list[str] | None = None) -> None:

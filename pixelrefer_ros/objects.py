@@ -53,13 +53,14 @@ NOT_SEEN = Sight(TrackedObject.LOST)
 
 @dataclass(frozen=True)
 class Entry:
-    """One object. generation: changes with every prompt, so that what was made from an earlier
-    mask can be told apart."""
+    """One object. camera: that sees it. generation: changes with every prompt, so that what was
+    made from an earlier mask can be told apart."""
 
     object_id: str
     index: int
     generation: int
     sight: Sight
+    camera: str = ''
 
 
 class ObjectTable:
@@ -73,23 +74,25 @@ class ObjectTable:
         self._used: set[int] = set()
         self._last_index = 0
         self._generations = 0
-        self._frame = (0, '')
+        self._frames: dict[str, tuple[int, str]] = {}
 
-    @property
-    def frame(self) -> tuple[int, str]:
-        """Stamp in nanoseconds and frame_id of the newest frame that was tracked in this epoch;
-        0 and empty before the first."""
-        return self._frame
+    def frame(self, camera: str = '') -> tuple[int, str]:
+        """Stamp in nanoseconds and frame_id of the newest frame of a camera (empty: of any) that
+        was tracked in this epoch; 0 and empty before the first."""
+        with self.lock:
+            if camera:
+                return self._frames.get(camera, (0, ''))
+            return max(self._frames.values(), default=(0, ''))
 
     @property
     def epoch(self) -> int:
         """How many times the time line began anew."""
         return self._epoch
 
-    def entries(self) -> list[Entry]:
-        """Every object, in order of adding."""
+    def entries(self, camera: str = '') -> list[Entry]:
+        """Every object of a camera (empty: of all), in order of adding."""
         with self.lock:
-            return list(self._entries.values())
+            return [entry for entry in self._entries.values() if camera in ('', entry.camera)]
 
     def get(self, object_id: str) -> Entry | None:
         """One object, or None."""
@@ -118,8 +121,9 @@ class ObjectTable:
 
     # --- by the tracking worker
 
-    def name(self, wanted: str) -> str:
-        """A valid id: the one that is wanted, or for an empty one one that is free.
+    def name(self, wanted: str, prefix: str = '') -> str:
+        """A valid id: the one that is wanted, or for an empty one one that is free and begins with
+        `prefix`.
 
         Raises PixelReferError BAD_ID.
         """
@@ -131,9 +135,9 @@ class ObjectTable:
             return wanted
         with self.lock:
             number = 1
-            while f'object_{number}' in self._entries:
+            while f'{prefix}object_{number}' in self._entries:
                 number += 1
-            return f'object_{number}'
+            return f'{prefix}object_{number}'
 
     def check_room(self) -> None:
         """Raise PixelReferError TOO_MANY_OBJECTS or INDEX_EXHAUSTED unless one more fits."""
@@ -147,7 +151,7 @@ class ObjectTable:
                     'INDEX_EXHAUSTED', f'every index up to {LARGEST_INDEX} was given out in this '
                     'epoch; ~/reset starts a new one')
 
-    def put(self, object_id: str, sight: Sight, epoch: int, *,
+    def put(self, object_id: str, sight: Sight, epoch: int, *, camera: str = '',
             existed: bool = False) -> Entry | None:
         """Enter an object after its prompt was served: a new one takes the next index, one that
         exists keeps its own; either way a new generation begins. None if the epoch is over.
@@ -166,7 +170,7 @@ class ObjectTable:
             index = old.index if old else self._next_index()
             self._used.add(index)
             self._generations += 1
-            entry = Entry(object_id, index, self._generations, sight)
+            entry = Entry(object_id, index, self._generations, sight, camera)
             self._entries[object_id] = entry
             return entry
 
@@ -177,15 +181,15 @@ class ObjectTable:
             if self._last_index not in self._used:
                 return self._last_index
 
-    def update(self, sights: dict[str, Sight], epoch: int,
-               frame: tuple[int, str]) -> list[tuple[Entry, Entry]] | None:
-        """Take the newest sights, of `frame` (stamp, frame_id). Returns (before, after) of every
+    def update(self, sights: dict[str, Sight], epoch: int, frame: tuple[int, str],
+               camera: str = '') -> list[tuple[Entry, Entry]] | None:
+        """Take the newest sights, of `frame` (stamp, frame_id) of a camera. Returns (before, after) of every
         object whose state changed, or None if the epoch is over. Objects that were removed
         meanwhile are left out."""
         with self.lock:
             if epoch != self._epoch:
                 return None
-            self._frame = frame
+            self._frames[camera] = frame
             changes = []
             for object_id, sight in sights.items():
                 before = self._entries.get(object_id)
@@ -199,19 +203,18 @@ class ObjectTable:
 
     # --- by any thread
 
-    def remove(self, object_ids: list[str]) -> None:
+    def remove(self, object_ids: list[str]) -> list[Entry]:
         """Take objects out; with an unknown id none is. Raises PixelReferError UNKNOWN_ID."""
         with self.lock:
             self.known(object_ids)
-            for object_id in object_ids:
-                del self._entries[object_id]
+            return [self._entries.pop(object_id) for object_id in object_ids]
 
     def begin_epoch(self, *, keep: bool = True) -> list[str]:
         """Start a new epoch: objects become LOST and keep their ids and indices, or with
         keep=False are removed. Indices that are free may be given out again. Returns the ids."""
         with self.lock:
             self._epoch += 1
-            self._frame = (0, '')
+            self._frames.clear()
             ids = list(self._entries)
             self._entries = {
                 object_id: replace(entry, sight=NOT_SEEN)

@@ -11,6 +11,8 @@ from rcl_interfaces.msg import (
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
+from pixelrefer_ros.cameras import trouble_with_names
+
 TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('float32', 'bfloat16', 'float16')
 
@@ -18,7 +20,8 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 @dataclass(frozen=True)
 class Rule:
     """What a parameter may be. low, high: bounds, both included; choices: the words allowed; live:
-    whether it may change at any time."""
+    whether it may change at any time; wrong(value): a sentence, where neither of these says what
+    is allowed."""
 
     default: Any
     description: str
@@ -26,6 +29,14 @@ class Rule:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    wrong: Callable[[Any], str] = lambda _value: ''
+
+    def trouble(self, name: str, value: Any) -> str:
+        """What is wrong with a value, in a sentence; empty: nothing. ROS itself refuses what is
+        out of range."""
+        if self.choices and value not in self.choices:
+            return f'{name} is {value!r}; {", ".join(self.choices)} are allowed'
+        return self.wrong(value)
 
     @property
     def descriptor(self) -> ParameterDescriptor:
@@ -44,7 +55,9 @@ class Rule:
 
 RULES: dict[str, Rule] = {
     'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.'),
-    'camera': Rule('camera', 'Name of the camera in messages.'),
+    'cameras': Rule(['camera'], 'Names of the cameras. With several of them each has its topics '
+                    'below its name (NAME/image, ~/NAME/objects), and ids begin with it '
+                    '(NAME:mug).', wrong=trouble_with_names),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
     'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, a .pt file, or '
@@ -109,8 +122,9 @@ RULES: dict[str, Rule] = {
     'stream_goals': Rule(8, 'Goals of ~/ask_stream that may be under way; more are BUSY. Read at '
                          'start.', 1, 64),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
-    'prompt_queue': Rule(16, 'Requests to add objects that may wait; more are BUSY.', 1, 1024),
-    'frame_ring_mib': Rule(128, 'MiB of recent frames that prompts may name.', 1, 65_536),
+    'prompt_queue': Rule(16, 'Requests to add objects that may wait, of each camera; more are '
+                         'BUSY.', 1, 1024),
+    'frame_ring_mib': Rule(128, 'MiB of recent frames of each camera that prompts may name.', 1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
     'click_corrects': Rule('', 'Id of the object that ~/click corrects; empty: a click selects a new '
@@ -134,7 +148,7 @@ class Settings:
     """The values of the parameters, see RULES."""
 
     autostart: bool
-    camera: str
+    cameras: list[str]
     image_transport: str
     tracker_model: str
     refer_model: str
@@ -195,15 +209,14 @@ def declare(node: Node, may_change: Callable[[], bool]) -> None:
             rule = RULES.get(change.name)
             if rule is None:
                 continue
+            if said := rule.trouble(change.name, change.value):
+                return SetParametersResult(successful=False, reason=said)
             if not rule.live and not may_change():
                 return SetParametersResult(successful=False, reason=(
                     f'{change.name} is read when the node is configured; clean it up first'))
-            if rule.choices and change.value not in rule.choices:
-                return SetParametersResult(successful=False, reason=(
-                    f'{change.name} is {change.value!r}; {", ".join(rule.choices)} are allowed'))
         return SetParametersResult(successful=True)
 
     for name, rule in RULES.items():
-        if rule.choices and (value := node.get_parameter(name).value) not in rule.choices:
-            raise ValueError(f'{name} is {value!r}; {", ".join(rule.choices)} are allowed')
+        if said := rule.trouble(name, node.get_parameter(name).value):
+            raise ValueError(said)
     node.add_on_set_parameters_callback(check)

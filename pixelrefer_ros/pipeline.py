@@ -1,67 +1,45 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that lives while the node is active: camera, ring, slot and the three workers."""
+"""All that lives while the node is active: a stream for each camera and the three workers."""
 
-from collections.abc import Callable
+from collections.abc import Iterable
 from contextlib import ExitStack
-from functools import partial
 from typing import Any
 
-from geometry_msgs.msg import PointStamped
-from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
-from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros.camera import Camera
-from pixelrefer_ros.clicking import Clicks
+from pixelrefer_ros.camera_output import CameraOutput
+from pixelrefer_ros.camera_stream import CameraStream
+from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.depth import Depth
 from pixelrefer_ros.encoding import EncodingWorker
-from pixelrefer_ros.frame_ring import FrameRing
-from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
-from pixelrefer_ros.tracking import TrackingWorker
+from pixelrefer_ros.tracking_worker import TrackingWorker
 from pixelrefer_ros.worker import budget
-
-MIB = 1 << 20
-#: Frames that may wait for the subscription's callback. The newest wins in the slot behind it,
-#: which counts what it drops; with a depth of 1 a busy machine would lose frames here, uncounted,
-#: that somebody has seen and is about to name in a prompt.
-LIVE_DEPTH = 10
-#: Clicks that may wait for their callback.
-CLICK_DEPTH = 10
-LIVE_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_LAST, depth=LIVE_DEPTH,
-    reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
-#: No depth: a reliable reader that keeps the last N replaces its oldest frame by a newer one and
-#: tells nobody. One that keeps all takes no more when the middleware's bound is reached (Fast DDS:
-#: `max_samples`, 5000). A writer that is reliable and keeps all, which is its duty here, then
-#: fills up to the same bound and its publishing fails, which it hears of and may try again.
-LOCKSTEP_QOS = QoSProfile(
-    history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE,
-    durability=DurabilityPolicy.VOLATILE)
 
 
 class Pipeline:
     """A context manager: inside, frames are tracked and questions answered. `close` makes it
-    answer everything that waits with SHUTTING_DOWN; leaving joins the workers."""
+    answer everything that waits with SHUTTING_DOWN; leaving joins the workers.
+
+    outputs, seen: publishers and counters of each camera, by its name.
+    """
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, table: ObjectTable,
-                 publishing: Publishing, counters: Counters, *, refer_model: str) -> None:
+                 publishing: Publishing, outputs: dict[str, CameraOutput], counters: Counters,
+                 seen: dict[str, Counters], *, refer_model: str) -> None:
         self._node = node
         self.engine = engine
         self.settings = settings
         self.table = table
+        self.cameras = Cameras(tuple(settings.cameras))
         self.counters = counters
+        self.lateness = publishing.lateness
         self._publishing = publishing
-        self.ring = FrameRing(settings.frame_ring_mib * MIB)
         self.encoder = EncodingWorker(
             engine, table, counters, publishing.fault, threads=budget(settings.encoder_threads, 4))
         self.language = LanguageWorker(
@@ -69,52 +47,32 @@ class Pipeline:
             queue=settings.question_queue, batch=settings.answer_batch, alone=settings.lockstep,
             threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
-        self.depth = Depth(round(settings.depth_slop * 1e9), publishing.rejected)
-        self.tracker = TrackingWorker(
-            engine, table, self.ring, self.encoder, publishing, counters,
-            make_slot=FrameQueue if settings.lockstep else FrameSlot,
-            queue=settings.prompt_queue, future_ns=self.stamp_wait_ns,
-            lockstep=settings.lockstep, threads=budget(settings.tracker_threads, 2),
-            place=self.depth.placed)
-        self.camera = Camera(settings, table, self.ring, self.tracker.slot, counters,
-                             self.begin_epoch, publishing.rejected)
-        self._clicks = Clicks(
-            table, self.ring, self.tracker, settings.stamp_wait,
-            lambda: node.get_parameter('click_corrects').value,
-            lambda: node.get_parameter('click_label').value, publishing.fault)
-        self.topic = ''
+        self.tracker = TrackingWorker(budget(settings.tracker_threads, 2))
+        self.streams = {
+            name: CameraStream(
+                node, engine, settings, self.cameras, name, table, self.tracker, self.encoder,
+                outputs[name], seen[name], self._time_jumped)
+            for name in self.cameras.names}
         self._stack = ExitStack()
 
-    @property
-    def stamp_wait_ns(self) -> int:
-        """How far ahead of the newest frame a prompt's stamp may lie."""
-        return round(self.settings.stamp_wait * 1e9)
+    def stream(self, camera: str, object_ids: Iterable[str] = ()) -> CameraStream:
+        """The stream that a request means by the name of a camera (empty: by its ids, or the only
+        one). Raises PixelReferError UNKNOWN_CAMERA."""
+        return self.streams[self.cameras.choose(camera, object_ids)]
 
-    @property
-    def dropped(self) -> int:
-        """Frames that were never tracked because a newer one came or time began anew."""
-        return self.tracker.slot.dropped + self.counters['dropped']
-
-    def newest(self) -> tuple[int, str]:
-        """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
-        try:
-            frame = self.ring.newest()
-        except PixelReferError:
-            return 0, ''
-        return frame.stamp_ns, frame.frame_id
+    def newest(self, object_ids: Iterable[str] = ()) -> tuple[int, str]:
+        """Stamp in nanoseconds and frame_id of the newest frame that came from a camera of these
+        objects (none: from any), or 0 and empty."""
+        entries = [self.table.get(object_id) for object_id in object_ids]
+        names = {entry.camera for entry in entries if entry} or self.streams
+        return max(self.streams[name].newest() for name in names)
 
     def __enter__(self) -> 'Pipeline':
         with ExitStack() as stack:
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
-            # Depth before images, so that it is there when a frame is tracked.
-            clicks = self._node.create_subscription(
-                PointStamped, '~/click', self._clicks.point, CLICK_DEPTH,
-                callback_group=MutuallyExclusiveCallbackGroup())
-            subscriptions = [clicks, *self._subscribe_depth(), self._subscribe()]
-            self.topic = subscriptions[-1].topic_name
-            for subscription in subscriptions:
-                stack.callback(self._node.destroy_subscription, subscription)
+            for stream in self.streams.values():
+                stack.enter_context(stream)
             jumps = self._node.get_clock().create_jump_callback(
                 JumpThreshold(
                     min_forward=Duration(seconds=self.settings.jump_forward),
@@ -141,46 +99,36 @@ class Pipeline:
         with self.table.lock:
             ids = self.table.begin_epoch(keep=keep)
             epoch = self.table.epoch
-            self.ring.clear()
-            self.depth.clear()
+            for stream in self.streams.values():
+                stream.clear()
             self.engine.memory.clear()
             self._publishing.new_epoch(epoch, reason)
-        # Frames in the slot carry the epoch they came in, so this may be late.
+        # Frames in the slots carry the epoch they came in, so this may be late.
         self.tracker.wake()
         self.language.wake()
         return ids
 
+    def _time_jumped(self, reason: str) -> None:
+        """Start a new epoch, since stamps or the clock jumped."""
+        with self.table.lock:
+            self.begin_epoch(reason)
+            for stream in self.streams.values():
+                stream.camera.time_jumped(self.table.epoch)
+
     def remove(self, object_ids: list[str]) -> None:
         """Take objects out and forget them. Raises PixelReferError UNKNOWN_ID, removing none."""
         with self.table.lock:
-            self.table.remove(object_ids)
+            entries = self.table.remove(object_ids)
             for object_id in object_ids:
                 self.engine.forget(object_id)
-            self._publishing.removed(self.table.epoch, object_ids)
-
-    def _subscriber(self) -> Callable[..., Any]:
-        return partial(
-            self._node.create_subscription,
-            qos_profile=LOCKSTEP_QOS if self.settings.lockstep else LIVE_QOS,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
-
-    def _subscribe_depth(self) -> list[Any]:
-        subscribe = self._subscriber()
-        return [subscribe(CameraInfo, 'camera_info', self.depth.info),
-                subscribe(Image, 'depth', self.depth.image)]
-
-    def _subscribe(self) -> Any:
-        subscribe = self._subscriber()
-        if self.settings.image_transport == 'compressed':
-            return subscribe(CompressedImage, 'image/compressed', self.camera.compressed)
-        return subscribe(Image, 'image', self.camera.image)
+            self._publishing.removed(self.table.epoch, entries)
 
     def _clock_jumped(self, jump: Any) -> None:
         clock = self._node.get_clock()
         if clock.clock_type != ClockType.ROS_TIME:
             return
         # The jump of a bag that starts over is seen in its images and in its clock.
-        if self.camera.settled_at(clock.now().nanoseconds):
+        now = clock.now().nanoseconds
+        if all(stream.camera.settled_at(now) for stream in self.streams.values()):
             return
-        self.begin_epoch(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')
+        self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')

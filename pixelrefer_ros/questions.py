@@ -75,12 +75,12 @@ class LanguageWorker(Worker):
     `queue` requests wait; more are BUSY.
 
     alone: a batch is of one request, so that an answer does not depend on who else asks: batches of
-    other sizes round otherwise. publish(answer): called for every answer given, before its reply;
-    false if its epoch is over.
+    other sizes round otherwise. publish(answer, arrived): called for every answer given, before its
+    reply; false if its epoch is over.
     """
 
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
-                 publish: Callable[[Answer], bool], *, model: str, queue: int, batch: int,
+                 publish: Callable[[Answer, float], bool], *, model: str, queue: int, batch: int,
                  alone: bool, threads: int) -> None:
         super().__init__('language', threads)
         self._engine = engine
@@ -227,7 +227,7 @@ class LanguageWorker(Worker):
         message = conversions.answer_message(
             answer, question=query.text, frame_id=request.frame_id, epoch=request.epoch,
             states=self._table.states(query.object_ids), latency=latency, model=self._model)
-        if not self._publish(message):
+        if not self._publish(message, request.arrived):
             raise cancelled()
         self._counters.timed('answered', latency)
         self._finish(turn, message)

@@ -94,10 +94,7 @@ class Services:
     def _add(self, request: AddObjects.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
         settings = pipeline.settings
-        if request.camera not in ('', settings.camera):
-            raise PixelReferError(
-                'UNKNOWN_CAMERA', f'no camera {request.camera[:64]!r}; {settings.camera!r}, or an '
-                'empty name for it, is allowed')
+        stream = pipeline.stream(request.camera, [prompt.id for prompt in request.prompts])
         if request.on_existing not in ON_EXISTING:
             raise PixelReferError(
                 'BAD_ON_EXISTING', f'on_existing is {request.on_existing}; '
@@ -112,12 +109,12 @@ class Services:
                 f'{settings.max_objects} are allowed (parameter max_objects)')
         stamp_ns = None if request.use_newest else conversions.nanoseconds(request.stamp)
         if stamp_ns is None:
-            pipeline.ring.newest()
-        elif pipeline.ring.find(stamp_ns, pipeline.stamp_wait_ns) is None:
+            stream.ring.newest()
+        elif stream.ring.find(stamp_ns, round(settings.stamp_wait * 1e9)) is None:
             self._logger.debug(f'waiting for the frame of {stamp_ns} ns')
         selections = [Selection(prompt.id, partial(conversions.prompt_from, prompt))
                       for prompt in request.prompts]
-        pipeline.tracker.add(AddRequest(
+        stream.tracking.add(AddRequest(
             selections, stamp_ns, ON_EXISTING[request.on_existing], pipeline.table.epoch,
             time.monotonic() + (
                 settings.answer_deadline if settings.lockstep else settings.stamp_wait),
@@ -153,10 +150,13 @@ class Services:
         reply.response.removed = ids
         self._done(reply)
 
-    def _list(self, _request: ListObjects.Request, reply: Reply) -> None:
+    def _list(self, request: ListObjects.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
+        if request.camera:
+            pipeline.stream(request.camera)
         with pipeline.table.lock:
-            frame, entries = pipeline.table.frame, pipeline.table.entries()
+            frame = pipeline.table.frame(request.camera)
+            entries = pipeline.table.entries(request.camera)
         reply.response.header = conversions.header_message(*frame)
         reply.response.objects = self._publishing.messages(entries)
         self._done(reply)
@@ -187,7 +187,7 @@ class Services:
         detail = request.detail or 'sentence'
         question = models.task(detail)
         max_frames = request.max_frames or pipeline.settings.max_frames
-        window = self._window(pipeline, request.window)
+        window = self._window(pipeline, ids, request.window)
         queries = [
             Query([object_id], question, lambda object_id=object_id:
                   pipeline.engine.prepare_description(
@@ -234,7 +234,7 @@ class Services:
         settings = pipeline.settings
         max_frames = request.max_frames or settings.max_frames
         max_tokens = request.max_tokens or settings.max_tokens
-        window = self._window(pipeline, request.window)
+        window = self._window(pipeline, ids, request.window)
         return Query(ids, request.question, lambda: pipeline.engine.prepare(
             request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens))
 
@@ -242,13 +242,15 @@ class Services:
                done: Callable[[list[Answer]], None], **stream: Callable) -> None:
         now = time.monotonic()
         seconds = conversions.nanoseconds(deadline) / 1e9 or pipeline.settings.answer_deadline
+        ids = [object_id for query in queries for object_id in query.object_ids]
         pipeline.language.ask(AnswerRequest(
-            queries, pipeline.table.epoch, pipeline.newest()[1], now, now + seconds,
+            queries, pipeline.table.epoch, pipeline.newest(ids)[1], now, now + seconds,
             pipeline.encoder.ticket(), done, **stream))
 
-    def _window(self, pipeline: Pipeline, window: TimeWindow) -> Callable[[], Any]:
+    def _window(self, pipeline: Pipeline, object_ids: list[str],
+                window: TimeWindow) -> Callable[[], Any]:
         """The window of a request, checked now and counted back from the newest frame of now."""
-        span = conversions.window_span(window, pipeline.newest()[0])
+        span = conversions.window_span(window, pipeline.newest(object_ids)[0])
         return lambda: models.window(span)
 
 

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The tracking worker: the only owner of the tracker. Newest frame in, tracks out."""
+"""One camera's tracking: newest frame in, tracks out; prompts are served between frames."""
 
 import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from threading import Condition
 from typing import Any, Protocol
 
 from pixelrefer.msg import TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_ros.camera import Slot
+from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
@@ -18,32 +20,35 @@ from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable, Sight
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
-from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
+from pixelrefer_ros.worker import cancelled, internal, shutting_down
 
 
 class Output(Protocol):
-    """Where tracks go. Every call is made by the tracking worker."""
+    """Where tracks go. Every call is made by the tracking worker; arrived: monotonic seconds, when
+    the frame came."""
 
-    def tracked(self, frame: Frame, epoch: int, entries: list[Entry]) -> bool: ...
+    def tracked(self, frame: Frame, epoch: int, entries: list[Entry], arrived: float) -> bool: ...
     def state_changed(self, frame: Frame, epoch: int, before: Entry, after: Entry) -> None: ...
     def added(self, frame: Frame, epoch: int, entry: Entry) -> None: ...
-    def latency(self, seconds: float) -> None: ...
     def fault(self, epoch: int, what: str, error: PixelReferError) -> None: ...
 
 
-class TrackingWorker(Worker):
-    """Steps the tracker on every frame it gets and serves prompts between frames.
+class Tracking:
+    """Steps one camera's tracker on every frame it gets and serves prompts between frames.
 
     A reset needs no message: before each piece of work the tracker is brought into line with the
     table, and what was made for an epoch that is over by then goes nowhere.
     """
 
-    def __init__(self, engine, table: ObjectTable, ring: FrameRing, encoder: EncodingWorker,
-                 output: Output, counters: Counters, *, make_slot: Callable[..., Slot],
-                 queue: int, future_ns: int, lockstep: bool, threads: int,
-                 place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
-        """place: gives a sight its position."""
-        super().__init__('tracker', threads)
+    def __init__(self, engine, cameras: Cameras, camera: str, table: ObjectTable, ring: FrameRing,
+                 encoder: EncodingWorker, output: Output, counters: Counters, *,
+                 condition: Condition, make_slot: Callable[..., Slot], queue: int, future_ns: int,
+                 lockstep: bool, place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
+        """condition: of the worker that does the work. place: gives a sight its position."""
+        self.condition = condition
+        self.camera = camera
+        self._tracker = engine.tracker_of(camera)
+        self._cameras = cameras
         self._engine = engine
         self._table = table
         self._ring = ring
@@ -60,14 +65,15 @@ class TrackingWorker(Worker):
         #: The newest frame that the tracker was given, by a step or by a prompt: what it tells of
         #: a prompt that was caught up is told of this frame.
         self._newest: Frame | None = None
-        self.slot: Slot = make_slot(self.condition)
+        self._closed = False
+        self.slot: Slot = make_slot(condition)
 
     # --- by any thread
 
     def add(self, request: AddRequest) -> None:
         """Queue a request. Raises PixelReferError BUSY or SHUTTING_DOWN."""
         with self.condition:
-            if self.closed:
+            if self._closed:
                 raise shutting_down()
             if len(self._requests) >= self._queue:
                 raise PixelReferError(
@@ -84,6 +90,7 @@ class TrackingWorker(Worker):
     # --- the worker's thread
 
     def next_work(self) -> Callable[[], None] | None:
+        """The next piece of work, or None; as in Worker."""
         now = time.monotonic()
         for request in list(self._requests):
             serve = self._servable(request, now)
@@ -96,9 +103,12 @@ class TrackingWorker(Worker):
         return None
 
     def next_time(self) -> float | None:
+        """When to look again, or None; as in Worker."""
         return min((request.expires for request in self._requests), default=None)
 
     def give_up(self) -> None:
+        """Answer whatever waits and take no more; as in Worker."""
+        self._closed = True
         for request in self._requests:
             request.failed(shutting_down())
         self._requests.clear()
@@ -137,11 +147,11 @@ class TrackingWorker(Worker):
         returns the epoch of what follows."""
         with self._table.lock:
             epoch = self._table.epoch
-            wanted = {entry.object_id for entry in self._table.entries()}
-        for object_id in [i for i in self._engine.tracker.ids if i not in wanted]:
-            self._engine.tracker.remove(object_id)
+            wanted = {entry.object_id for entry in self._table.entries(self.camera)}
+        for object_id in [i for i in self._tracker.ids if i not in wanted]:
+            self._tracker.remove(object_id)
         if epoch != self._epoch:
-            self._engine.tracker.lose(stamp_ns)
+            self._tracker.lose(stamp_ns)
             self._epoch = epoch
             self._processed = self._newest = None
         return epoch
@@ -186,11 +196,13 @@ class TrackingWorker(Worker):
     def _select(self, selection: Selection, on_existing: str, frame: Frame,
                 epoch: int) -> tuple[Entry, Frame | None, Any]:
         """Serve one prompt; returns its entry, and the track with the frame that it shows."""
-        object_id = self._table.name(selection.object_id)
+        object_id = self._table.name(
+            self._cameras.object_id(self.camera, selection.object_id),
+            self._cameras.prefix(self.camera))
         prompt = selection.prompt(frame.width, frame.height)
         if self._align(frame.stamp_ns) != epoch:
             raise cancelled()
-        tracker = self._engine.tracker
+        tracker = self._tracker
         exists = object_id in tracker.ids
         if exists and on_existing == 'REJECT':
             raise PixelReferError(
@@ -210,7 +222,8 @@ class TrackingWorker(Worker):
         with self._table.lock:
             if exists and on_existing == 'REPLACE':
                 self._engine.forget(object_id)
-            entry = self._table.put(object_id, sight, epoch, existed=exists)
+            entry = self._table.put(
+                object_id, sight, epoch, camera=self.camera, existed=exists)
         if entry is None:
             raise cancelled()
         if not exists:
@@ -225,7 +238,7 @@ class TrackingWorker(Worker):
             return
         self._newest = frame
         try:
-            tracks = self._engine.tracker.step(frame)
+            tracks = self._tracker.step(frame)
         except PixelReferError as error:
             self._output.fault(epoch, 'tracking', error)
             self._counters.add('failed')
@@ -237,7 +250,7 @@ class TrackingWorker(Worker):
         self._processed = frame
         changes = self._table.update(
             {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,
-            (frame.stamp_ns, frame.frame_id))
+            (frame.stamp_ns, frame.frame_id), self.camera)
         if changes is None:
             self._counters.add('dropped')
             return
@@ -246,10 +259,8 @@ class TrackingWorker(Worker):
             self._encoder.wait_idle()
         for before, after in changes:
             self._output.state_changed(frame, epoch, before, after)
-        self._output.tracked(frame, epoch, self._table.entries())
-        latency = time.monotonic() - arrived
-        self._counters.timed('tracked', latency)
-        self._output.latency(latency)
+        self._output.tracked(frame, epoch, self._table.entries(self.camera), arrived)
+        self._counters.timed('tracked', time.monotonic() - arrived)
 
     def _older(self, frame: Frame) -> bool:
         # A frame that only a prompt has used so far is still to be tracked.

@@ -159,6 +159,20 @@ def test_an_object_selected_on_a_past_frame_is_observed_on_the_image_of_its_mask
     assert engine.ask('What is it?', ['square'], max_new_tokens=2).stamps_ns == [3 * TENTH]
 
 
+def test_a_second_camera_shares_the_models_and_changes_nothing_of_the_first(engine):
+    alone = [engine.track('a', square(0), frame(0)), *engine.process(frame(1))]
+    both = PerceptionEngine(engine.tracker.beside(), engine.encoder, engine.language)
+    first = both.track('a', square(0), frame(0))
+    both.track('b', square(3), replace(frame(3), camera='other'))
+    mixed = [first, *both.process(frame(1))]
+    assert [(t.object_id, t.score) for t in mixed] == [(t.object_id, t.score) for t in alone]
+    assert all((one.mask == two.mask).all() for one, two in zip(mixed, alone))
+    assert both.ids == ['a', 'b'] and both.tracker.ids == ['a']
+    assert both.tracker_of('other').network is both.tracker.network
+    both.untrack('b')
+    assert both.ids == ['a']
+
+
 def test_an_object_without_a_pixel_keeps_no_other_from_being_observed(engine):
     a, b = (engine.tracker.add(name, square(0), frame(0)) for name in 'ab')
     nothing = replace(a, mask=np.zeros_like(a.mask))

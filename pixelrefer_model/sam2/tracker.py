@@ -44,11 +44,12 @@ class ObjectTracker:
     smaller batches; OUT_OF_MEMORY is raised where that does not help, and the next call may work.
     """
 
-    def __init__(self, model: Sam2VideoModel, *, memory: MemoryPolicy | None = None,
+    def __init__(self, model: Sam2VideoModel | Sam2Network, *, memory: MemoryPolicy | None = None,
                  states: StatePolicy | None = None, masks: MaskPolicy | None = None,
                  look: LookPolicy = LookPolicy.never(),
                  compute: ComputePolicy = ComputePolicy()) -> None:
-        self.network = Sam2Network(model, compute)
+        self.network = model if isinstance(model, Sam2Network) else Sam2Network(
+            model, compute)
         self.memory = memory or MemoryPolicy.good()
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
@@ -77,6 +78,12 @@ class ObjectTracker:
         model = load_model(path, device=device, dtype=dtype, input_size=input_size)
         return cls(model, memory=memory, states=states, masks=masks, compute=compute,
                    look=look_of(path, model.config) if look is None else look)
+
+    def beside(self) -> 'ObjectTracker':
+        """A tracker for the frames of another camera: the same network, none of the objects. One
+        worker owns both."""
+        return ObjectTracker(self.network, memory=self.memory, states=self.states,
+                             masks=self.masks, look=self.look, compute=self.compute)
 
     @property
     def ids(self) -> list[str]:

@@ -261,14 +261,15 @@ class Client:
         """The lifecycle state."""
         return self.call(GetState, 'get_state', GetState.Request()).current_state.label
 
-    def wait_active(self) -> None:
-        """Wait until the node started by itself is active and listens."""
+    def wait_active(self, *, watched: bool = True) -> None:
+        """Wait until the node started by itself is active and listens. watched: to `image`."""
         from pixelrefer.msg import ErrorCode
         end = time.monotonic() + WATCHDOG
         while self.list().error_code == ErrorCode.NOT_ACTIVE:
             assert time.monotonic() < end, 'the node was never active'
             time.sleep(0.2)
-        self.watched()
+        if watched:
+            self.watched()
 
     def values(self) -> dict[str, str]:
         """Key values of a status that was published after this call."""
@@ -352,16 +353,17 @@ class Robot(Client):
 
 @contextmanager
 def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
-            standin: float | None = None, stumbles: bool = False) -> Iterator[Robot]:
+            standin: float | None = None, stumbles: bool = False,
+            watched: bool = True) -> Iterator[Robot]:
     """A node with a client. standin: seconds that a step of a stand-in for the models takes;
-    stumbles: its first deactivation raises."""
+    stumbles: its first deactivation raises; watched: its one camera is waited for."""
     program = {} if standin is None else {
         'module': 'standin_node', 'arguments': (str(standin), *(['stumbles'] * stumbles))}
     with own_domain() as domain, \
             NodeProcess(domain, log, parameters, **program) as process, \
             Robot(domain, process) as robot:
         if active:
-            robot.wait_active()
+            robot.wait_active(watched=watched)
         yield robot
 
 

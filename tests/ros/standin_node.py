@@ -92,9 +92,16 @@ class StandInEngine:
 
     def __init__(self, step_seconds: float) -> None:
         self.tracker = StandInTracker(step_seconds)
+        self.trackers = {}
         self.memory = StandInMemory()
         self.settings = SimpleNamespace(keyframes=SimpleNamespace(
             due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
+
+    def tracker_of(self, camera):
+        if camera not in self.trackers:
+            self.trackers[camera] = (
+                StandInTracker(self.tracker._step_seconds) if self.trackers else self.tracker)
+        return self.trackers[camera]
 
     def forget(self, object_id):
         self.memory.newest.pop(object_id, None)

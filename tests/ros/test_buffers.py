@@ -155,7 +155,7 @@ def test_only_changes_of_state_are_told():
     assert table.update({'a': SEEN, 'gone': SEEN}, 0, (1, '')) == []
     occluded = Sight(TrackedObject.OCCLUDED)
     (before, after), = table.update({'a': occluded}, 0, (2, 'optical'))
-    assert (before.sight, after.sight) == (SEEN, occluded) and table.frame == (2, 'optical')
+    assert (before.sight, after.sight) == (SEEN, occluded) and table.frame() == (2, 'optical')
 
 
 def test_made_ids_are_free_ones():

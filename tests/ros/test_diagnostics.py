@@ -22,7 +22,7 @@ from pixelrefer_ros.transport import PROFILES, SEGMENT, trouble_with
 
 
 def test_a_camera_that_stopped_is_not_said_to_be_well():
-    never, now, long_ago = (camera_status(quiet, {}) for quiet in (None, 0.0, QUIET + 1.5))
+    never, now, long_ago = (camera_status('camera', quiet, {}) for quiet in (None, 0.0, QUIET + 1.5))
     assert (never.level, now.level, long_ago.level) == (WARN, OK, WARN)
     assert f'{QUIET + 1.5:.1f} s' in long_ago.message
 
@@ -43,14 +43,14 @@ def test_images_that_the_middleware_loses_are_said_to_be_large(monkeypatch):
     """Not over the wire, where they are lost indeed."""
     for name in PROFILES:
         monkeypatch.delenv(name, raising=False)
-    settings = SimpleNamespace(camera='camera', jump_backward=1.0, jump_forward=10.0)
-    camera = Camera(settings, ObjectTable(), FrameRing(1 << 24), FrameSlot(Condition()), Counters(),
-                    lambda reason: None, lambda header, error: None)
+    settings = SimpleNamespace(jump_backward=1.0, jump_forward=10.0)
+    camera = Camera('camera', settings, ObjectTable(), FrameRing(1 << 24), FrameSlot(Condition()),
+                    Counters(), lambda reason: None, lambda header, error: None)
     camera.image(image_message(SECOND))
     assert camera.largest == 320 * 240 * 3 and trouble_with(camera.largest) == ''
     camera.image(image_message(2 * SECOND, np.zeros((480, 640, 3), np.uint8)))
     assert camera.largest == 921_600
-    said = camera_status(camera.quiet, {}, trouble_with(camera.largest))
+    said = camera_status('camera', camera.quiet, {}, trouble_with(camera.largest))
     assert said.level == WARN and 'images of 921600 bytes' in said.message
     assert PROFILES[0] in said.message and 'subscribe to JPEG' in said.message
     monkeypatch.setenv(PROFILES[1], 'profile.xml')

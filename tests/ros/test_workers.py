@@ -2,6 +2,7 @@
 """Rules of the workers, each piece of whose work is done here by hand, in the test's own thread."""
 
 import time
+from threading import Condition
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.prompt import Click
 from pixelrefer_ros import worker as worker_module
+from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.frame_ring import FrameRing
@@ -20,7 +22,7 @@ from pixelrefer_ros.frame_slot import FrameSlot
 from pixelrefer_ros.objects import ObjectTable, Sight
 from pixelrefer_ros.questions import AnswerRequest, LanguageWorker, Query
 from pixelrefer_ros.selecting import AddRequest, Selection
-from pixelrefer_ros.tracking import TrackingWorker
+from pixelrefer_ros.tracking import Tracking
 from pixelrefer_ros.worker import Worker
 
 TENTH = 100_000_000
@@ -36,16 +38,13 @@ class Listener:
     def __init__(self) -> None:
         self.faults: list[str] = []
 
-    def tracked(self, frame, epoch, entries):
+    def tracked(self, frame, epoch, entries, arrived):
         return True
 
     def state_changed(self, frame, epoch, before, after):
         return
 
     def added(self, frame, epoch, entry):
-        return
-
-    def latency(self, seconds):
         return
 
     def fault(self, epoch, what, error):
@@ -63,9 +62,10 @@ class Bench:
         self.output = Listener()
         self.encoder = EncodingWorker(self.engine, self.table, self.counters,
                                       lambda *_: None, threads=1)
-        self.tracker = TrackingWorker(
-            self.engine, self.table, self.ring, self.encoder, self.output, self.counters,
-            make_slot=FrameSlot, queue=4, future_ns=5 * TENTH, lockstep=False, threads=1)
+        self.tracker = Tracking(
+            self.engine, Cameras(('camera',)), 'camera', self.table, self.ring, self.encoder,
+            self.output, self.counters, condition=Condition(), make_slot=FrameSlot, queue=4,
+            future_ns=5 * TENTH, lockstep=False)
         self.replies: list = []
 
     def see(self, number: int) -> None:
@@ -140,7 +140,7 @@ def test_the_tracker_follows_a_new_epoch_also_without_objects(bench):
     bench.table.begin_epoch()
     bench.ring.clear()
     bench.see(1)
-    assert bench.output.faults == [] and bench.table.frame[0] == TENTH
+    assert bench.output.faults == [] and bench.table.frame()[0] == TENTH
     assert bench.add('cup', number=1) == ['OK']
 
 
@@ -249,7 +249,7 @@ def language_worker(bench: Bench, publish) -> LanguageWorker:
 def test_a_question_is_answered_also_when_its_answer_cannot_be_published(bench):
     bench.table.put('cup', Sight(TrackedObject.TRACKED), 0)
     bench.engine.memory.observe([SimpleNamespace(object_id='cup', stamp_ns=1)])
-    language = language_worker(bench, lambda answer: 1 / 0)
+    language = language_worker(bench, lambda answer, arrived: 1 / 0)
     answers = []
     now = time.monotonic()
     language.ask(AnswerRequest(

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is published of one camera's frames: objects, label image and overlay."""
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CompressedImage, Image
+from std_msgs.msg import Header
+
+from pixelrefer.msg import Event, TrackedObjectArray
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.frame import Frame
+from pixelrefer_ros import conversions, overlay
+from pixelrefer_ros.cameras import Cameras
+from pixelrefer_ros.objects import Entry
+from pixelrefer_ros.publishing import DEPTH, Publishing
+
+
+class CameraOutput:
+    """The publishers of one camera, a context manager. Everything goes out under the header of the
+    image that it belongs to, and nothing of an epoch after its end; silent unless the node is
+    active. All but `rejected` is called by the tracking worker."""
+
+    def __init__(self, node: LifecycleNode, cameras: Cameras, camera: str,
+                 publishing: Publishing) -> None:
+        self._node = node
+        self._camera = camera
+        self._publishing = publishing
+        self._publishers = [
+            node.create_lifecycle_publisher(kind, cameras.own_topic(camera, name), DEPTH)
+            for kind, name in ((TrackedObjectArray, 'objects'), (Image, 'label_image'),
+                               (CompressedImage, 'overlay/compressed'))]
+        self._objects, self._labels, self._overlay = self._publishers
+
+    def __enter__(self) -> 'CameraOutput':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+
+    def tracked(self, frame: Frame, epoch: int, entries: list[Entry], arrived: float) -> bool:
+        """Publish the objects of one frame; returns whether its epoch still lasts."""
+        publishing = self._publishing
+        header = conversions.header_message(frame.stamp_ns, frame.frame_id)
+        array = TrackedObjectArray(
+            header=header, epoch=epoch, camera=self._camera, height=frame.height,
+            width=frame.width, objects=publishing.messages(entries))
+        going_out = [(self._objects, array)]
+        if self._labels.get_subscription_count():
+            going_out.append((self._labels, conversions.label_image(
+                header, (frame.height, frame.width), entries)))
+        if self._overlay.get_subscription_count():
+            going_out.append((self._overlay, conversions.jpeg_message(
+                header, overlay.draw(frame.image, entries), publishing.overlay_quality)))
+
+        def publish() -> None:
+            for publisher, message in going_out:
+                publisher.publish(message)
+
+        lasts = publishing.while_current(epoch, publish)
+        if lasts:
+            for publisher, _ in going_out:
+                publishing.lateness.note(publisher.topic_name, header, arrived)
+        return lasts
+
+    def state_changed(self, frame: Frame, epoch: int, before: Entry, after: Entry) -> None:
+        """Publish that an object is seen otherwise than before."""
+        self._event(Event.STATE_CHANGED, epoch, frame, object_id=after.object_id,
+                    previous_state=before.sight.state, state=after.sight.state)
+
+    def added(self, frame: Frame, epoch: int, entry: Entry) -> None:
+        """Publish that an object is new."""
+        self._event(Event.OBJECT_ADDED, epoch, frame, object_id=entry.object_id,
+                    state=entry.sight.state)
+
+    def fault(self, epoch: int, what: str, error: PixelReferError) -> None:
+        """Log and publish that the worker failed on something and goes on."""
+        self._publishing.fault(epoch, what, error, self._camera)
+
+    def rejected(self, header: Header, error: PixelReferError) -> None:
+        """Log and publish that an image could not be used. By any thread."""
+        self._publishing.rejected(header, error, self._camera)
+
+    def _event(self, kind: int, epoch: int, frame: Frame, **values: object) -> None:
+        self._publishing.event(
+            kind, epoch, conversions.header_message(frame.stamp_ns, frame.frame_id),
+            camera=self._camera, **values)

@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""All that serves one camera while the node is active: what comes in, recent frames, tracking."""
+
+from collections.abc import Callable
+from typing import Any
+
+from geometry_msgs.msg import PointStamped
+from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
+from rclpy.lifecycle import LifecycleNode
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos_overriding_options import QoSOverridingOptions
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros.camera import Camera
+from pixelrefer_ros.camera_output import CameraOutput
+from pixelrefer_ros.cameras import Cameras
+from pixelrefer_ros.clicking import Clicks
+from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.depth import Depth
+from pixelrefer_ros.encoding import EncodingWorker
+from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
+from pixelrefer_ros.objects import ObjectTable
+from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.tracking import Tracking
+from pixelrefer_ros.tracking_worker import TrackingWorker
+
+MIB = 1 << 20
+#: Frames that may wait for the subscription's callback. The newest wins in the slot behind it,
+#: which counts what it drops; with a depth of 1 a busy machine would lose frames here, uncounted,
+#: that somebody has seen and is about to name in a prompt.
+LIVE_DEPTH = 10
+#: Clicks that may wait for their callback.
+CLICK_DEPTH = 10
+LIVE_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_LAST, depth=LIVE_DEPTH,
+    reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+#: No depth: a reliable reader that keeps the last N replaces its oldest frame by a newer one and
+#: tells nobody. One that keeps all takes no more when the middleware's bound is reached (Fast DDS:
+#: `max_samples`, 5000). A writer that is reliable and keeps all, which is its duty here, then
+#: fills up to the same bound and its publishing fails, which it hears of and may try again.
+LOCKSTEP_QOS = QoSProfile(
+    history=HistoryPolicy.KEEP_ALL, reliability=ReliabilityPolicy.RELIABLE,
+    durability=DurabilityPolicy.VOLATILE)
+
+
+class CameraStream:
+    """A context manager: inside, the camera's topics are listened to.
+
+    begin_epoch(reason): called when stamps jump. on_click_error(epoch, what, error).
+    """
+
+    def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, cameras: Cameras,
+                 name: str, table: ObjectTable, worker: TrackingWorker, encoder: EncodingWorker,
+                 output: CameraOutput, counters: Counters,
+                 begin_epoch: Callable[[str], None]) -> None:
+        self._node = node
+        self._settings = settings
+        self._cameras = cameras
+        self.name = name
+        self.counters = counters
+        self.ring = FrameRing(settings.frame_ring_mib * MIB)
+        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected)
+        self.tracking = Tracking(
+            engine, cameras, name, table, self.ring, encoder, output, counters,
+            condition=worker.condition, make_slot=FrameQueue if settings.lockstep else FrameSlot,
+            queue=settings.prompt_queue, future_ns=round(settings.stamp_wait * 1e9),
+            lockstep=settings.lockstep, place=self.depth.placed)
+        worker.serve(self.tracking)
+        self.camera = Camera(name, settings, table, self.ring, self.tracking.slot, counters,
+                             begin_epoch, output.rejected)
+        self._clicks = Clicks(
+            table, self.ring, self.tracking, settings.stamp_wait,
+            lambda: node.get_parameter('click_corrects').value,
+            lambda: node.get_parameter('click_label').value, output.fault)
+        #: The image topic, by its full name.
+        self.topic = ''
+        self._subscriptions: list[Any] = []
+
+    @property
+    def dropped(self) -> int:
+        """Frames that were never tracked because a newer one came or time began anew."""
+        return self.tracking.slot.dropped + self.counters['dropped']
+
+    def newest(self) -> tuple[int, str]:
+        """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
+        try:
+            frame = self.ring.newest()
+        except PixelReferError:
+            return 0, ''
+        return frame.stamp_ns, frame.frame_id
+
+    def clear(self) -> None:
+        """Let go of frames and depth images: time began anew."""
+        self.ring.clear()
+        self.depth.clear()
+
+    def __enter__(self) -> 'CameraStream':
+        click = self._node.create_subscription(
+            PointStamped, self._cameras.own_topic(self.name, 'click'), self._clicks.point,
+            CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
+        # Depth before images, so that it is there when a frame is tracked.
+        self._subscriptions = [
+            click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
+            self._subscribe(Image, 'depth', self.depth.image), self._subscribe_images()]
+        self.topic = self._subscriptions[-1].topic_name
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for subscription in reversed(self._subscriptions):
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def _subscribe_images(self) -> Any:
+        if self._settings.image_transport == 'compressed':
+            return self._subscribe(CompressedImage, 'image/compressed', self.camera.compressed)
+        return self._subscribe(Image, 'image', self.camera.image)
+
+    def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> Any:
+        return self._node.create_subscription(
+            kind, self._cameras.topic(self.name, name), callback,
+            LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS,
+            callback_group=MutuallyExclusiveCallbackGroup(),
+            qos_overriding_options=QoSOverridingOptions.with_default_policies())

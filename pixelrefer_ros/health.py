@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /diagnostics says of a running pipeline: a status for each camera and each worker."""
+
+from pixelrefer_ros.camera_stream import CameraStream
+from pixelrefer_ros.diagnostics import OK, WARN, Status, camera_status
+from pixelrefer_ros.pipeline import Pipeline
+from pixelrefer_ros.transport import trouble_with
+
+MIB = 1 << 20
+
+
+def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
+    """The state of every part."""
+    count, streams = pipeline.counters, list(pipeline.streams.values())
+    seen = [stream.counters for stream in streams]
+    observations, token_bytes = pipeline.engine.memory.held()
+    return [
+        *(_camera('camera' if len(streams) == 1 else f'camera {stream.name}', stream)
+          for stream in streams),
+        Status('tracker', WARN if any(one['failed'] for one in seen) else OK, 'tracking',
+               {'objects': len(pipeline.table.entries()),
+                'tracking_rate_hz': sum(one.rate('tracked') for one in seen),
+                'tracking_latency_ms': 1000 * max(one.latency('tracked') for one in seen),
+                'prompts_waiting': pipeline.tracker.waiting}),
+        Status('encoder', WARN if count['encoding_failed'] else OK, 'observing',
+               {'observations_made': count['observations'],
+                'observations_held': observations, 'token_mib': token_bytes / MIB,
+                'keyframes_waiting': pipeline.encoder.waiting,
+                'keyframes_superseded': count['superseded'],
+                'encoding_latency_ms': 1000 * count.latency('encoded')}),
+        Status('language', OK, 'answering',
+               {'answers': count['answered'], 'unanswered': count['unanswered'],
+                'answer_latency_ms': 1000 * count.latency('answered'),
+                'questions_waiting': pipeline.language.waiting}),
+        Status('lateness', OK, 'medians of what was published', dict(
+            pipeline.lateness.figures())),
+    ]
+
+
+def _camera(part: str, stream: CameraStream) -> Status:
+    frames, frame_bytes = stream.ring.held()
+    count = stream.counters
+    return camera_status(part, stream.camera.quiet, {
+        'frames_seen': count['seen'], 'frames_tracked': count['tracked'],
+        'frames_dropped': stream.dropped, 'frames_rejected': count['rejected'],
+        'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
+        'ring_frames': frames, 'ring_mib': frame_bytes / MIB},
+        trouble_with(stream.camera.largest))
