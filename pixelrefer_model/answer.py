@@ -13,7 +13,7 @@ class Question:
 
     observations: for each object of the request, oldest first. left_out: observations within the
     window that did not fit the budget of frames or the positions of the model. max_new_tokens: the
-    answer's budget.
+    answer's budget. facts: sentences that the prompt carries besides.
     """
 
     text: str
@@ -22,6 +22,7 @@ class Question:
     left_out: int
     prompt: RenderedPrompt = field(repr=False)
     max_new_tokens: int
+    facts: tuple[str, ...] = ()
 
     @property
     def stamps_ns(self) -> list[int]:
@@ -37,7 +38,7 @@ class Answer:
     confidence was under the threshold or the model said nothing, and `text` says that it cannot
     tell. states: each object's track state when the answer was made, as the engine's own `track`
     and `process` saw it. left_out: see Question. reason: 'stop', 'length', 'cancelled' or
-    'deadline'. tokens: how many were decoded.
+    'deadline'. tokens: how many were decoded. facts: see Question.
     """
 
     text: str
@@ -49,6 +50,7 @@ class Answer:
     left_out: int
     reason: str
     tokens: int
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -188,9 +188,10 @@ class PerceptionEngine:
             for track, tokens in zip(seen, made.tokens, strict=True)]
 
     def prepare(self, question: str, object_ids: list[str], window: Window = Now(), *,
-                max_frames: int | None = None,
-                max_new_tokens: int = USUAL_NEW_TOKENS) -> Question:
-        """Check a question and gather what it rests on; no model runs.
+                max_frames: int | None = None, max_new_tokens: int = USUAL_NEW_TOKENS,
+                facts: Sequence[str] = ()) -> Question:
+        """Check a question and gather what it rests on; no model runs. facts: sentences that the
+        prompt is to carry besides, see `compose`.
 
         Raises PixelReferError: BAD_BUDGET, UNKNOWN_ID, EMPTY_QUESTION, SPECIAL_TOKEN,
         UNKNOWN_OBJECT_REFERENCE, UNMENTIONED_ID, NO_OBSERVATION, QUESTION_TOO_LONG. What is wrong
@@ -212,20 +213,20 @@ class PerceptionEngine:
             most = min(most, self.encoder.moments)
         chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
         timed = not isinstance(window, Now) and self.encoder.moments != 1
-        chosen, prompt = self._fitting(question, object_ids, chosen, timed)
+        chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)
         self.language.check(prompt, max_new_tokens)
         return Question(question, list(object_ids), [s.observations for s in chosen],
-                        sum(s.left_out for s in chosen), prompt, max_new_tokens)
+                        sum(s.left_out for s in chosen), prompt, max_new_tokens, tuple(facts))
 
     def _fitting(self, question: str, object_ids: Sequence[str], chosen: Sequence[Selection],
-                 timed: bool) -> tuple[Sequence[Selection], RenderedPrompt]:
+                 timed: bool, facts: Sequence[str]) -> tuple[Sequence[Selection], RenderedPrompt]:
         """The prompt, with as many of the observations as the model has positions for."""
         while True:
             prompt = with_images(compose(question, [
                 Evidence(object_id, torch.stack([o.tokens for o in one.observations]),
                          one.seconds if timed else None)
                 for object_id, one in zip(object_ids, chosen, strict=True)],
-                self.settings.placing), images_of(
+                self.settings.placing, facts), images_of(
                     [o for one in chosen for o in one.observations]))
             over = self.language.count(prompt) - self.language.longest_prompt
             if over <= 0:
@@ -294,7 +295,8 @@ class PerceptionEngine:
             CANNOT_TELL if abstained else text, said.confidence, abstained,
             question.object_ids,
             [self._states.get(i, unknown).name for i in question.object_ids],
-            question.stamps_ns, question.left_out, said.reason, len(said.probabilities))
+            question.stamps_ns, question.left_out, said.reason, len(said.probabilities),
+            question.facts)
 
     def _too_small(self, question: Question) -> bool:
         """Whether next to nothing of one of the objects was seen wherever the answer looks."""

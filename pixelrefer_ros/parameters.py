@@ -131,6 +131,9 @@ RULES: dict[str, Rule] = {
                            'object. May be set at any time.', live=True),
     'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it. May be set at any '
                         'time.', 0, 1, live=True),
+    'facts_in_prompt': Rule(False, 'Tell the model, with a question about now, what depth says of '
+                            'the objects: sizes, distances and how they lie to one another. May '
+                            'be set at any time.', live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
     'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
@@ -185,6 +188,7 @@ class Settings:
     stamp_wait: float
     click_corrects: str
     click_label: int
+    facts_in_prompt: bool
     depth_slop: float
     jump_backward: float
     jump_forward: float

@@ -18,6 +18,7 @@ from pixelrefer.srv import (
     RemoveObjects, Reset, SplitObject)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions, models
+from pixelrefer_ros.measuring import facts_of, positions
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
@@ -46,6 +47,7 @@ class Services:
 
     def __init__(self, node: LifecycleNode, pipeline: Callable[[], Pipeline],
                  epoch: Callable[[], int], publishing: Publishing, streams: int) -> None:
+        self._node = node
         self._pipeline = pipeline
         self._epoch = epoch
         self._publishing = publishing
@@ -167,15 +169,8 @@ class Services:
         self._done(reply)
 
     def _measure(self, request: Measure.Request, reply: Reply) -> None:
-        pipeline = self._pipeline()
-        pipeline.table.known([request.first, request.second])
-        positions = []
-        for object_id in (request.first, request.second):
-            sight = pipeline.table.get(object_id).sight
-            if sight.position is None:
-                raise PixelReferError('NO_POSITION', f'{object_id!r}: {sight.position_error}')
-            positions.append(sight.position)
-        conversions.fill_measure(reply.response, *positions)
+        conversions.fill_measure(reply.response, *positions(
+            self._pipeline().table, [request.first, request.second]))
         self._done(reply)
 
     # --- answers
@@ -235,8 +230,15 @@ class Services:
         max_frames = request.max_frames or settings.max_frames
         max_tokens = request.max_tokens or settings.max_tokens
         window = self._window(pipeline, ids, request.window)
-        return Query(ids, request.question, lambda: pipeline.engine.prepare(
-            request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens))
+        now = request.window == TimeWindow()
+
+        def prepare() -> Any:
+            told = now and self._node.get_parameter('facts_in_prompt').value
+            return pipeline.engine.prepare(
+                request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens,
+                facts=facts_of(pipeline.table, ids) if told else ())
+
+        return Query(ids, request.question, prepare)
 
     def _queue(self, pipeline: Pipeline, queries: list[Query], deadline: Any,
                done: Callable[[list[Answer]], None], **stream: Callable) -> None:

@@ -3,5 +3,6 @@
 
 from pixelrefer_model.geometry.placing import Pinhole, Placed, locate
 from pixelrefer_model.geometry.relating import Measured, measure
+from pixelrefer_model.geometry.telling import tell
 
-__all__ = ['Measured', 'Pinhole', 'Placed', 'locate', 'measure']
+__all__ = ['Measured', 'Pinhole', 'Placed', 'locate', 'measure', 'tell']

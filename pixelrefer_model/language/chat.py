@@ -55,22 +55,25 @@ class RenderedPrompt:
     question: str = ''
 
 
-def compose(question: str, evidence: Sequence[Evidence],
-            placing: Placing = 'where_named') -> RenderedPrompt:
+def compose(question: str, evidence: Sequence[Evidence], placing: Placing = 'where_named',
+            facts: Sequence[str] = ()) -> RenderedPrompt:
     """Put the objects' tokens where the question names them and render the chat.
 
     `<object:ID>` or `<objectN>` (N from 1, place in `evidence`) names an object: its tokens stand
     at the first mention, later ones repeat the name `<objectN>`. A question that names none gets
     all of them in front; with placing 'in_front' every question does, so that questions about the
-    same objects begin alike and share what is kept of their prompts.
+    same objects begin alike and share what is kept of their prompts. facts: sentences that name
+    objects in the same way; they come after the question, where they change nothing of what is before.
 
     Raises PixelReferError: EMPTY_QUESTION, SPECIAL_TOKEN, UNKNOWN_OBJECT_REFERENCE,
     UNMENTIONED_ID, NO_OBSERVATION.
     """
-    named = mentions(question, [one.object_id for one in evidence])
+    ids = [one.object_id for one in evidence]
+    in_front = not mentions(question, ids) or placing == 'in_front'
     brackets = [bracket(one) for one in evidence]
-    text = question.strip()
-    if not named or placing == 'in_front':
+    text = ' '.join([question.strip(), *facts])
+    named = [_place(match, ids) for match in _NAME.finditer(text)]
+    if in_front:
         order = list(range(len(evidence)))
         text = _introduction(brackets, bool(named)) + _with_names(text, named)
     else:

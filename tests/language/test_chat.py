@@ -171,3 +171,21 @@ def test_an_unknown_task_is_refused_with_those_there_are():
 def test_a_choice_asks_for_the_letter():
     assert choice_prompt('Where?', ['(A) on', '(B) in']) == (
         "Where? (A) on (B) in. Answer with the option's letter from the given choices directly.")
+
+
+def test_facts_come_after_the_question_and_name_objects_as_it_does():
+    a, b = observed('a'), observed('b')
+    fact = '<object:a> is 0.40 m from <object:b>.'
+
+    def told(question, placing='where_named'):
+        return compose(question, [a, b], placing, [fact]).text
+
+    assert told('Is <object:a> left of <object:b>?') == chat_text(
+        f'Is <object1>{SEEN} left of <object2>{SEEN}? <object1> is 0.40 m from <object2>.')
+    in_front = f'There are 2 objects: <object1>{SEEN}, <object2>{SEEN}. Which moved?'
+    assert told('Which moved?') == chat_text(f'{in_front} <object1> is 0.40 m from <object2>.')
+    # What is kept of a prompt without facts serves one with facts.
+    plain = compose('Which moved?', [a, b], 'in_front').text
+    assert told('Which moved?', 'in_front').startswith(plain[:plain.index('<|im_end|>')])
+    assert compose('What is it?', [a], facts=['<object:a> is 0.1 m wide.']).text == chat_text(
+        f'There is 1 object: <object1>{SEEN}. What is it? <object1> is 0.1 m wide.')

@@ -114,9 +114,10 @@ class StandInEngine:
         return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
                 for track in tracks]
 
-    def prepare(self, question, object_ids, window, *, max_frames=None, max_new_tokens=64):
+    def prepare(self, question, object_ids, window, *, max_frames=None, max_new_tokens=64,
+                facts=()):
         return SimpleNamespace(
-            text=question, object_ids=object_ids,
+            text=question, facts=facts, object_ids=object_ids,
             stamps_ns=sorted({self.memory.newest[i].stamp_ns for i in object_ids}))
 
     def prepare_description(self, object_id, detail, window, *, max_frames=None):
@@ -135,7 +136,7 @@ class StandInEngine:
                 answer = SimpleNamespace(
                     text=' '.join(['word'] * words[index]), confidence=1.0, abstained=False,
                     object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
-                    reason=reason, tokens=words[index]) if reason else None
+                    reason=reason, tokens=words[index], facts=question.facts) if reason else None
                 if reason:
                     left.remove(index)
                 yield Progress(index, '' if reason == 'cancelled' else 'word ', words[index],

@@ -8,7 +8,7 @@ import pytest
 from ros_support import HEIGHT, SECOND, WIDTH, box_mask, mask, to_ns
 from sensor_msgs.msg import CameraInfo, Image
 
-from pixelrefer.msg import ErrorCode, TrackedObject
+from pixelrefer.msg import ErrorCode, TimeWindow, TrackedObject
 from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions
@@ -160,3 +160,27 @@ def test_what_cannot_be_measured_says_which_object_and_why(robot):
     assert found.error_code == ErrorCode.NO_POSITION and "'red': " in found.error_msg
     found = robot.call(Measure, 'measure', Measure.Request(first='red', second='red'))
     assert found.error_code == ErrorCode.DUPLICATE_ID
+
+
+def test_the_model_is_told_what_depth_says_where_the_parameter_asks_for_it(robot):
+    metres = np.full((HEIGHT, WIDTH), 4.0)
+    metres[box_mask()], metres[other_mask()] = 2.0, 1.0
+    robot.send_info()
+    robot.until(lambda: robot.node.count_subscribers('/depth'), 'a subscription to depth')
+    stamp = robot.clock.tick()
+    robot.send_depth(stamp, metres)
+    robot.track(stamp)
+    robot.add(mask('red'), mask('other', other_mask()), stamp_ns=stamp)
+    question = 'Is <object:red> nearer than <object:other>?'
+    assert robot.ask(question).answer.facts == ''
+    assert robot.set_parameters(facts_in_prompt=True)[0].successful
+    try:
+        told = robot.ask(question).answer
+        assert told.error_code == ErrorCode.OK
+        assert told.facts.startswith('<object:red> is about 0.') and told.facts.count('.') > 3
+        assert 'm from <object:other>: to the left of it' in told.facts
+        assert 'behind it' in told.facts and 'farther away' in told.facts
+        # Facts are of now: a question about the past is not told them.
+        assert robot.ask(question, window=TimeWindow(seconds=5.0)).answer.facts == ''
+    finally:
+        robot.set_parameters(facts_in_prompt=False)
