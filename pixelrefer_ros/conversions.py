@@ -18,7 +18,8 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.geometry import measure
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
-from pixelrefer_ros import images, rle
+from pixelrefer_model import rle
+from pixelrefer_ros import images
 from pixelrefer_ros.objects import Entry, Position, Sight
 
 NANOSECONDS = 1_000_000_000

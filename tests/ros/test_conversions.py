@@ -12,7 +12,8 @@ from pixelrefer.msg import Box as BoxMessage
 from pixelrefer.msg import ErrorCode, Pixel, Prompt, Rle, TimeWindow, TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Scribble
-from pixelrefer_ros import conversions, images, rle
+from pixelrefer_model import rle
+from pixelrefer_ros import conversions, images
 from pixelrefer_ros.objects import Entry, Sight
 
 RNG = np.random.default_rng(7)

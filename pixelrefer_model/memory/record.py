@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is remembered, as plain values: an observation with its place, an event, an answer."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pixelrefer_model.memory.observation import Observation
+
+#: What happened to an object, as far as the tracker can tell.
+EVENTS = ('appeared', 'occluded', 'back', 'lost', 'moved', 'at_rest', 'touched', 'joined', 'split')
+
+
+@dataclass(frozen=True)
+class Whereabouts:
+    """Where an object was: position [3] in metres and covariance [3, 3] of its error, in `frame`."""
+
+    frame: str
+    position: np.ndarray
+    covariance: np.ndarray
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An observation as it is stored. mask: COCO run lengths of the frame's size (height, width),
+    or None. reason: why it was made ('interval', 'changed', or a word of EVENTS)."""
+
+    observation: Observation
+    mask: tuple[str, int, int] | None = field(default=None, repr=False)
+    where: Whereabouts | None = None
+    reason: str = 'interval'
+
+
+@dataclass(frozen=True)
+class Happening:
+    """An event. kind: a word of EVENTS; other: the second object of 'touched', 'joined', 'split'."""
+
+    object_id: str
+    kind: str
+    epoch: int
+    stamp_ns: int
+    other: str = ''
+    text: str = ''
+
+
+@dataclass(frozen=True)
+class Told:
+    """An answer that was given. words: whether it says what the objects are or look like, so that
+    they may be found by it."""
+
+    object_ids: tuple[str, ...]
+    question: str
+    text: str
+    confidence: float
+    model: str
+    epoch: int
+    stamp_ns: int
+    words: bool = True
+
+
+Record = Sighting | Happening | Told
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A stored observation without its tokens. number: in the database; line: of time."""
+
+    number: int
+    object_id: str
+    line: int
+    stamp_ns: int
+    reason: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """An object that is remembered: when it was seen first and last, and where last."""
+
+    object_id: str
+    camera: str
+    first_line: int
+    first_ns: int
+    last_line: int
+    last_ns: int
+    observations: int
+    where: Whereabouts | None = None

@@ -1,0 +1,264 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The store of the object memory: a database that says what was, and segment files of tokens.
+
+    with MemoryStore.open(folder) as store:
+        store.write([Sighting(observation), Told(('mug',), 'What is it?', 'a mug', .9, 'm', 0, 7)])
+        moments = store.moments('mug', Span(0, 10_000_000_000))
+        observations = store.observations(moments)
+
+One thread writes; any thread reads. What `write` was given in one call is there as a whole or not
+at all, also after the process was killed.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory import schema
+from pixelrefer_model.memory.observation import Observation
+from pixelrefer_model.memory.record import (
+    Happening, Moment, Record, Remembered, Sighting, Told, Whereabouts)
+from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
+from pixelrefer_model.memory.window import Span
+
+DATABASE, TOKENS = 'memory.sqlite', 'tokens'
+#: Stamps that go back by more than this begin a new line of time; by less, they are late.
+BACK_NS = 1_000_000_000
+
+
+class MemoryStore:
+    """See above. A context manager; made by `open`."""
+
+    def __init__(self, folder: Path, segments: Segments) -> None:
+        self.folder = folder
+        self.segments = segments
+        self._path = folder / DATABASE
+        self._write = schema.connect(self._path)
+        self._read = schema.connect(self._path, read_only=True)
+        self._reading = threading.Lock()
+        self._keys: dict[str, int] = dict(
+            (key, number) for number, key in self._write.execute('SELECT number, key FROM keys'))
+        self._line, self._newest_ns = self._write.execute(
+            'SELECT line, newest_ns FROM lines ORDER BY line DESC LIMIT 1').fetchone() or (0, 0)
+
+    @classmethod
+    def open(cls, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> 'MemoryStore':
+        """Open the memory of a folder, or begin one there. Raises PixelReferError MEMORY: the
+        folder cannot be written, or its database is damaged, of something else, or newer."""
+        try:
+            (folder / TOKENS).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise PixelReferError(
+                'MEMORY', f'{folder}: {error.strerror}; a folder that can be written is allowed'
+            ) from error
+        schema.prepare(folder / DATABASE)
+        store = cls(folder, Segments(folder / TOKENS, segment_bytes))
+        store._settle()
+        return store
+
+    def __enter__(self) -> 'MemoryStore':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.segments.__exit__(*_)
+        self._read.close()
+        self._write.close()
+
+    # --- writing: by one thread
+
+    @property
+    def line(self) -> int:
+        """The line of time that what is written now belongs to."""
+        return self._line
+
+    def write(self, records: Sequence[Record]) -> None:
+        """Remember, as one transaction. Raises PixelReferError MEMORY where the disk or the
+        database refuses; nothing of the call is remembered then."""
+        before = self._line, self._newest_ns
+        try:
+            with self.transaction() as database:
+                for record in records:
+                    self._enter(database, record)
+        except PixelReferError:
+            self._line, self._newest_ns = before
+            raise
+
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
+        """Changes inside are made as a whole, or with an exception not at all. Raises
+        PixelReferError MEMORY."""
+        try:
+            self._write.execute('BEGIN IMMEDIATE')
+            try:
+                yield self._write
+                self._write.execute('COMMIT')
+            except BaseException:
+                if self._write.in_transaction:
+                    self._write.execute('ROLLBACK')
+                raise
+        except (sqlite3.Error, OSError) as error:
+            raise schema.unusable(self._path, error) from error
+
+    def pack(self) -> None:
+        """Give freed pages back and empty the write-ahead log. Raises PixelReferError MEMORY."""
+        with self._reading:  # a reader would keep the log
+            try:
+                self._write.execute('VACUUM')
+                self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+            except sqlite3.Error as error:
+                raise schema.unusable(self._path, error) from error
+
+    def _enter(self, database: sqlite3.Connection, record: Record) -> None:
+        if isinstance(record, Sighting):
+            line = self._line_of(database, record.observation.stamp_ns)
+            self._enter_sighting(database, record, line)
+        elif isinstance(record, Happening):
+            database.execute(
+                'INSERT INTO events (object, other, line, epoch, stamp_ns, kind, text) '
+                'VALUES (?, ?, ?, ?, ?, ?, ?)',
+                (record.object_id, record.other, self._line, record.epoch, record.stamp_ns,
+                 record.kind, record.text))
+        else:
+            self._enter_told(database, record, self._line)
+
+    def _line_of(self, database: sqlite3.Connection, stamp_ns: int) -> int:
+        if not self._line or stamp_ns < self._newest_ns - BACK_NS:
+            self._line += 1
+            self._newest_ns = stamp_ns
+        self._newest_ns = max(self._newest_ns, stamp_ns)
+        database.execute('INSERT INTO lines VALUES (?, ?) ON CONFLICT (line) DO UPDATE SET '
+                         'newest_ns = excluded.newest_ns', (self._line, self._newest_ns))
+        return self._line
+
+    def _enter_sighting(self, database: sqlite3.Connection, one: Sighting, line: int) -> None:
+        seen, where, mask = one.observation, one.where, one.mask or (None, None, None)
+        if seen.key not in self._keys:
+            self._keys[seen.key] = database.execute(
+                'INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = key '
+                'RETURNING number', (seen.key,)).fetchone()[0]
+        tokens = seen.tokens.contiguous()
+        place = self.segments.append(bytes_of(tokens))
+        position = [None] * 5 if where is None else [
+            where.frame, *map(float, where.position), floats(where.covariance)]
+        database.execute(
+            'INSERT INTO observations (object, line, epoch, stamp_ns, camera, x, y, width, height, '
+            'area, mask, mask_height, mask_width, position_frame, px, py, pz, covariance, reason, '
+            f'key, tokens, dim, dtype, likeness, segment, offset, length, crc) VALUES '
+            f'({", ".join("?" * 28)}) ON CONFLICT (object, line, stamp_ns) DO NOTHING',
+            (seen.object_id, line, seen.epoch, seen.stamp_ns, seen.camera, *seen.box, seen.area,
+             *mask, *position, one.reason, self._keys[seen.key], *tokens.shape,
+             str(tokens.dtype).removeprefix('torch.'), floats(likeness_of(tokens)),
+             place.segment, place.offset, place.length, place.crc))
+        database.execute(
+            'INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET '
+            'camera = excluded.camera, last_line = excluded.last_line, '
+            'last_ns = excluded.last_ns, last_epoch = excluded.last_epoch',
+            (seen.object_id, seen.camera, line, seen.stamp_ns, line, seen.stamp_ns, seen.epoch))
+
+    def _enter_told(self, database: sqlite3.Connection, told: Told, line: int) -> None:
+        database.execute(
+            'INSERT INTO answers (line, epoch, stamp_ns, question, text, confidence, model, '
+            'objects) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
+            (line, told.epoch, told.stamp_ns, told.question, told.text, told.confidence,
+             told.model, json.dumps(told.object_ids)))
+        if told.words:
+            # The newest time counts: the same words are not kept twice of one object.
+            for object_id in told.object_ids:
+                database.execute(
+                    'INSERT INTO words (object, source, text, stamp_ns, line) '
+                    'VALUES (?, ?, ?, ?, ?) ON CONFLICT (object, source, text) DO UPDATE SET '
+                    'stamp_ns = excluded.stamp_ns, line = excluded.line',
+                    (object_id, told.question, told.text, told.stamp_ns, line))
+
+    def _settle(self) -> None:
+        """Let go of tokens that no committed observation has."""
+        self.segments.settle(dict(self._write.execute(
+            'SELECT segment, max(offset + length) FROM observations GROUP BY segment')))
+
+    # --- reading: by any thread
+
+    def query(self, text: str, values: Sequence[object] = ()) -> list[tuple]:
+        """Rows of a question to the database. Raises PixelReferError MEMORY."""
+        with self._reading:
+            try:
+                return self._read.execute(text, values).fetchall()
+            except sqlite3.Error as error:
+                raise schema.unusable(self._path, error) from error
+
+    def objects(self) -> list[Remembered]:
+        """Every object that is remembered, the one seen last first."""
+        return [Remembered(*row) for row in self.query(
+            'SELECT id, camera, first_line, first_ns, last_line, last_ns, '
+            '(SELECT count(*) FROM observations WHERE object = id) FROM objects '
+            'ORDER BY last_line DESC, last_ns DESC, id')]
+
+    def moments(self, object_id: str, span: Span, line: int | None = None) -> list[Moment]:
+        """The observations of an object within a span of a line of time (None: of the newest),
+        oldest first."""
+        return [Moment(*row) for row in self.query(
+            'SELECT o.number, o.object, o.line, o.stamp_ns, o.reason, k.key FROM observations o '
+            'JOIN keys k ON k.number = o.key WHERE o.object = ? AND o.line = ? '
+            'AND o.stamp_ns BETWEEN ? AND ? ORDER BY o.stamp_ns',
+            (object_id, self._line if line is None else line, span.start_ns, span.end_ns))]
+
+    def observations(self, moments: Sequence[Moment]) -> list[Observation]:
+        """The observations with their tokens, in the order of `moments`. Raises PixelReferError
+        MEMORY where tokens are lost, or one was forgotten meanwhile."""
+        return [self._observation(moment) for moment in moments]
+
+    def _observation(self, moment: Moment) -> Observation:
+        rows = self.query(
+            'SELECT object, stamp_ns, camera, epoch, x, y, width, height, area, tokens, dim, '
+            'dtype, segment, offset, length, crc FROM observations WHERE number = ?',
+            (moment.number,))
+        if not rows:
+            raise PixelReferError('MEMORY', f'the observation of {moment.object_id!r} at '
+                                  f'{moment.stamp_ns / 1e9:.3f} s was forgotten')
+        (object_id, stamp_ns, camera, epoch, x, y, width, height, area, tokens, dim, dtype,
+         *place) = rows[0]
+        data = self.segments.read(Place(*place))
+        return Observation(
+            object_id, stamp_ns, camera, epoch, (x, y, width, height), area,
+            torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype)).reshape(tokens, dim),
+            moment.key)
+
+    def where(self, object_id: str) -> Whereabouts | None:
+        """Where an object was when its place was known last, or None."""
+        rows = self.query(
+            'SELECT position_frame, px, py, pz, covariance FROM observations WHERE object = ? '
+            'AND position_frame IS NOT NULL ORDER BY line DESC, stamp_ns DESC LIMIT 1',
+            (object_id,))
+        if not rows:
+            return None
+        frame, *position, covariance = rows[0]
+        return Whereabouts(frame, np.array(position),
+                           np.frombuffer(covariance, np.float32).reshape(3, 3).astype(float))
+
+    def bytes(self) -> int:
+        """Bytes of the database, its log and the segment files."""
+        files = [Path(f'{self._path}{end}') for end in ('', '-wal')]
+        return self.segments.bytes() + sum(
+            file.stat().st_size for file in files if file.exists())
+
+
+def bytes_of(tokens: torch.Tensor) -> bytes:
+    """The bytes of a contiguous tensor on the CPU, of any type."""
+    return tokens.view(torch.uint8).numpy().tobytes()
+
+
+def likeness_of(tokens: torch.Tensor) -> np.ndarray:
+    """What tokens [K, D] are compared by: their mean, of length 1; float32 [D]."""
+    mean = tokens.float().mean(0)
+    return torch.nn.functional.normalize(mean, dim=0).numpy()
+
+
+def floats(values: np.ndarray) -> bytes:
+    """Numbers as float32 bytes."""
+    return np.asarray(values, np.float32).tobytes()

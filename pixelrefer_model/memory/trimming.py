@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeping the store within its bounds, a segment at a time.
+
+A segment that has to go is emptied: what stays of it is appended to the newest one, and its file is
+deleted. So no call rewrites more than one segment.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pixelrefer_model.memory.bounds import Bounds
+from pixelrefer_model.memory.record import EVENTS
+from pixelrefer_model.memory.segments import Place
+from pixelrefer_model.memory.store import MemoryStore
+
+#: Events, answers and words that are kept, the newest: small beside tokens, but without end.
+MOST_ROWS = 100_000
+#: A segment of which no more than this share is still wanted is emptied for the room.
+SPARSE = 0.5
+#: Calls that may follow one another while the store is over its bound: a recorder that trims
+#: after each batch must not stand still for all of them at once.
+MOST_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Trimmed:
+    """observations, objects: how many went."""
+
+    observations: int = 0
+    objects: int = 0
+
+    def __add__(self, other: 'Trimmed') -> 'Trimmed':
+        return Trimmed(self.observations + other.observations, self.objects + other.objects)
+
+
+def trim(store: MemoryStore, bounds: Bounds) -> Trimmed:
+    """Bring the store towards its bounds, in at most MOST_STEPS steps. Raises PixelReferError
+    MEMORY."""
+    gone = _by_age_and_count(store, bounds)
+    for _ in range(MOST_STEPS):
+        if store.bytes() <= bounds.bytes:
+            break
+        gone = gone + _make_room(store, bounds)
+    _compact_sparse(store)
+    return gone
+
+
+def delete(database: sqlite3.Connection, numbers: Sequence[int]) -> None:
+    """Take observations out of the database; their bytes stay in their segments."""
+    database.executemany('DELETE FROM observations WHERE number = ?', [(n,) for n in numbers])
+
+
+def empty(store: MemoryStore, segment: int, leave: Sequence[int] = (), *,
+          overwrite: bool = False) -> None:
+    """Delete a segment's file after all of its observations but `leave` were appended to the newest
+    one; those in `leave` are deleted. Where the process is killed meanwhile either all of it has
+    happened or nothing, but for bytes that the next start cuts off."""
+    with store.transaction() as database:
+        delete(database, leave)
+        rows = database.execute(
+            'SELECT number, segment, offset, length, crc FROM observations WHERE segment = ? '
+            'ORDER BY offset', (segment,)).fetchall()
+        if segment == store.segments.newest:
+            store.segments.begin_next()
+        for number, *place in rows:
+            moved = store.segments.append(store.segments.read(Place(*place)))
+            database.execute('UPDATE observations SET segment = ?, offset = ? WHERE number = ?',
+                             (moved.segment, moved.offset, number))
+        store.segments.sync()
+    store.segments.drop(segment, overwrite=overwrite)
+
+
+def _make_room(store: MemoryStore, bounds: Bounds) -> Trimmed:
+    """Empty the oldest segment that has something to give; first detail, then events, then the
+    object that was seen longest ago."""
+    numbers = store.segments.numbers()
+    for reasons in (EVENTS, ()):
+        for segment in numbers:
+            rows = _thinnable(store, segment, reasons)
+            leave = [row for place, row in enumerate(rows) if place % bounds.first.every]
+            if len(rows) == 1:
+                leave = rows
+            if leave or store.segments.size(segment) > _wanted(store, segment):
+                empty(store, segment, leave)
+                return Trimmed(len(leave))
+    objects = store.objects()
+    if not objects:
+        return Trimmed()
+    return _drop_object(store, objects[-1].object_id)
+
+
+def _drop_object(store: MemoryStore, object_id: str) -> Trimmed:
+    with store.transaction() as database:
+        count = database.execute('DELETE FROM observations WHERE object = ?',
+                                 (object_id,)).rowcount
+        for table in ('events', 'words'):
+            database.execute(f'DELETE FROM {table} WHERE object = ?', (object_id,))
+        database.execute('DELETE FROM objects WHERE id = ?', (object_id,))
+    return Trimmed(count, 1)
+
+
+def _thinnable(store: MemoryStore, segment: int, kept_reasons: Sequence[str]) -> list[int]:
+    """Observations of a segment that are neither first nor last of their object, nor made for one
+    of these reasons; by object, oldest first."""
+    marks = ', '.join('?' * len(kept_reasons))
+    return [row[0] for row in store.query(
+        'SELECT o.number FROM observations o JOIN objects b ON b.id = o.object '
+        f'WHERE o.segment = ? AND o.reason NOT IN ({marks}) '
+        'AND (o.line, o.stamp_ns) NOT IN (VALUES (b.first_line, b.first_ns), '
+        '(b.last_line, b.last_ns)) ORDER BY o.object, o.line, o.stamp_ns',
+        (segment, *kept_reasons))]
+
+
+def _wanted(store: MemoryStore, segment: int) -> int:
+    return store.query('SELECT coalesce(sum(length), 0) FROM observations WHERE segment = ?',
+                       (segment,))[0][0]
+
+
+def _by_age_and_count(store: MemoryStore, bounds: Bounds) -> Trimmed:
+    """Take out what is too old or too much of one object; first and last sighting stay."""
+    between = ('(o.line, o.stamp_ns) NOT IN (VALUES (b.first_line, b.first_ns), '
+               '(b.last_line, b.last_ns))')
+    leave: set[int] = set()
+    if bounds.age_s:
+        leave |= {row[0] for row in store.query(
+            'SELECT o.number FROM observations o JOIN objects b ON b.id = o.object '
+            'JOIN lines l ON l.line = o.line WHERE o.stamp_ns < l.newest_ns - ? '
+            f'AND {between}', (round(bounds.age_s * 1e9),))}
+    if bounds.observations:
+        for (object_id, count) in store.query(
+                'SELECT object, count(*) FROM observations GROUP BY object HAVING count(*) > ?',
+                (bounds.observations,)):
+            leave |= {row[0] for row in store.query(
+                'SELECT o.number FROM observations o JOIN objects b ON b.id = o.object '
+                f'WHERE o.object = ? AND {between} ORDER BY o.line, o.stamp_ns LIMIT ?',
+                (object_id, count - bounds.observations))}
+    over = [name for name in ('events', 'answers', 'words')
+            if store.query(f'SELECT count(*) FROM {name}')[0][0] > MOST_ROWS]
+    if leave or over:
+        with store.transaction() as database:
+            delete(database, sorted(leave))
+            for name in over:
+                database.execute(
+                    f'DELETE FROM {name} WHERE number NOT IN '
+                    f'(SELECT number FROM {name} ORDER BY number DESC LIMIT ?)', (MOST_ROWS,))
+    return Trimmed(len(leave))
+
+
+def _compact_sparse(store: MemoryStore) -> None:
+    """Empty one segment that holds little that is still wanted; not the one that grows."""
+    for segment in store.segments.numbers():
+        size = store.segments.size(segment)
+        if segment != store.segments.newest and _wanted(store, segment) <= SPARSE * size:
+            empty(store, segment)
+            break

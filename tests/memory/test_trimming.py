@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Rules of the bounds: what goes first, what stays, and that no step costs more than a segment."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from memory_support import SECOND, sighting, tokens_of
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory import Span, trimming
+from pixelrefer_model.memory.bounds import Bounds, ThinOut
+from pixelrefer_model.memory.store import MemoryStore
+from pixelrefer_model.memory.trimming import trim
+
+ALL = Span(0, 1 << 60)
+#: So many observations of the small tokens fill a segment.
+EACH, SEGMENT = 10, 10 * 64
+
+
+@pytest.fixture
+def store(tmp_path: Path):
+    with MemoryStore.open(tmp_path, segment_bytes=SEGMENT) as store:
+        yield store
+
+
+def seconds(store: MemoryStore, object_id: str = 'mug') -> list[int]:
+    return [m.stamp_ns // SECOND for m in store.moments(object_id, ALL)]
+
+
+def check(store: MemoryStore) -> None:
+    """Every observation that is left still has its own tokens."""
+    for one in store.objects():
+        moments = store.moments(one.object_id, ALL)
+        for moment, seen in zip(moments, store.observations(moments)):
+            assert torch.equal(seen.tokens, tokens_of(moment.stamp_ns / SECOND, one.object_id))
+
+
+def within(store: MemoryStore, monkeypatch, tokens: int, steps: int = 100) -> None:
+    """Trim so often; the segments hold at most so many bytes then. The database counts for
+    nothing."""
+    monkeypatch.setattr(MemoryStore, 'bytes', lambda self: self.segments.bytes())
+    monkeypatch.setattr(Bounds, 'LEAST', 1)
+    for _ in range(steps):
+        trim(store, Bounds(bytes=tokens))
+    assert store.segments.bytes() <= tokens
+
+
+def test_old_detail_goes_before_old_objects_and_first_and_last_sighting_stay(store, monkeypatch):
+    store.write([sighting(n, 'early') for n in range(20)])
+    for n in range(20, 200, 5):
+        store.write([sighting(n + k) for k in range(5)])
+        within(store, monkeypatch, 4 * SEGMENT, steps=1)
+    early, mug = seconds(store, 'early'), seconds(store)
+    assert early[0] == 0 and early[-1] == 19 and mug[0] == 20 and mug[-1] == 199
+    # The newer half of the time has more of what is left than the older one.
+    assert sum(s >= 110 for s in mug) > 2 * sum(s < 110 for s in mug)
+    check(store)
+
+
+def test_events_outlive_what_was_seen_between_them(store, monkeypatch):
+    store.write([sighting(n, reason='moved' if n % 25 == 7 else 'interval')
+                 for n in range(200)])
+    within(store, monkeypatch, 3 * SEGMENT)
+    assert {7, 32, 57, 82, 107} <= set(seconds(store))
+    check(store)
+
+
+def test_where_nothing_is_left_to_thin_the_object_seen_longest_ago_goes(store, monkeypatch):
+    for n in range(60):
+        store.write([sighting(n, f'object_{n}')])
+    within(store, monkeypatch, 3 * SEGMENT)
+    left = {one.object_id for one in store.objects()}
+    assert 'object_59' in left and 'object_0' not in left
+    assert left == {f'object_{n}' for n in range(60 - len(left), 60)}
+    check(store)
+
+
+def test_a_step_rewrites_one_segment_at_most(store, monkeypatch):
+    store.write([sighting(n) for n in range(200)])
+    monkeypatch.setattr(trimming, 'MOST_STEPS', 1)
+    monkeypatch.setattr(MemoryStore, 'bytes', lambda self: self.segments.bytes())
+    monkeypatch.setattr(Bounds, 'LEAST', 1)
+    appended, append = [], store.segments.append
+    store.segments.append = lambda data: appended.append(len(data)) or append(data)
+    for _ in range(10):
+        appended.clear()
+        trim(store, Bounds(bytes=SEGMENT))
+        assert sum(appended) <= 2 * SEGMENT
+
+
+def test_what_is_too_old_goes_and_the_ends_stay(store):
+    store.write([sighting(n) for n in range(50)])
+    assert trim(store, Bounds(age_s=10.0)).observations == 38
+    assert seconds(store) == [0, *range(39, 50)]
+    check(store)
+
+
+def test_one_object_may_have_so_many_observations(store):
+    store.write([sighting(n) for n in range(50)])
+    trim(store, Bounds(observations=8))
+    assert seconds(store) == [0, *range(43, 50)]
+    check(store)
+
+
+def test_a_file_of_which_little_is_wanted_gives_its_room_back(store):
+    store.write([sighting(n) for n in range(50)])
+    files = len(store.segments.numbers())
+    for _ in range(10):
+        trim(store, Bounds(observations=5))
+    assert len(store.segments.numbers()) < files and store.segments.bytes() <= 2 * SEGMENT
+    check(store)
+
+
+def test_answers_and_events_are_bounded_too(store, monkeypatch):
+    from pixelrefer_model.memory.record import Happening, Told
+    monkeypatch.setattr(trimming, 'MOST_ROWS', 5)
+    store.write([Happening('mug', 'moved', 0, n) for n in range(9)])
+    store.write([Told(('mug',), f'{n}?', 'yes', 1.0, 'm', 0, n) for n in range(9)])
+    trim(store, Bounds())
+    assert [n for n, in store.query('SELECT stamp_ns FROM events')] == [4, 5, 6, 7, 8]
+    assert [n for n, in store.query('SELECT stamp_ns FROM answers')] == [4, 5, 6, 7, 8]
+    assert len(store.query('SELECT * FROM words')) == 5
+
+
+@pytest.mark.parametrize('make', [lambda: Bounds(bytes=10), lambda: Bounds(age_s=-1.0),
+                                  lambda: Bounds(observations=-1), lambda: ThinOut(1)])
+def test_bounds_that_bound_nothing_are_refused(make):
+    with pytest.raises(PixelReferError) as caught:
+        make()
+    assert caught.value.code == 'BAD_BUDGET' and 'allowed' in caught.value.message
