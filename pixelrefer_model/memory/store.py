@@ -154,7 +154,7 @@ class MemoryStore:
             f'({", ".join("?" * 28)}) ON CONFLICT (object, line, stamp_ns) DO NOTHING',
             (seen.object_id, line, seen.epoch, seen.stamp_ns, seen.camera, *seen.box, seen.area,
              *mask, *position, one.reason, self._keys[seen.key], *tokens.shape,
-             str(tokens.dtype).removeprefix('torch.'), floats(likeness_of(tokens)),
+             str(tokens.dtype).removeprefix('torch.'), halves(likeness_of(tokens)),
              place.segment, place.offset, place.length, place.crc))
         database.execute(
             'INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET '
@@ -257,6 +257,11 @@ def likeness_of(tokens: torch.Tensor) -> np.ndarray:
     """What tokens [K, D] are compared by: their mean, of length 1; float32 [D]."""
     mean = tokens.float().mean(0)
     return torch.nn.functional.normalize(mean, dim=0).numpy()
+
+
+def halves(values: np.ndarray) -> bytes:
+    """Numbers as float16 bytes."""
+    return np.asarray(values, np.float16).tobytes()
 
 
 def floats(values: np.ndarray) -> bytes:

@@ -10,7 +10,7 @@ from memory_support import SECOND, sighting, tokens_of
 from pixelrefer_model.memory import Span
 from pixelrefer_model.memory.forgetting import forget
 from pixelrefer_model.memory.record import Happening, Told
-from pixelrefer_model.memory.store import MemoryStore, bytes_of, floats, likeness_of
+from pixelrefer_model.memory.store import MemoryStore, bytes_of, halves, likeness_of
 
 ALL = Span(0, 1 << 60)
 
@@ -36,7 +36,7 @@ def traces(store: MemoryStore, object_id: str, seconds) -> list[object]:
     data = on_disk(store)
     return [n for n in seconds
             if bytes_of(tokens_of(n, object_id)) in data
-            or floats(likeness_of(tokens_of(n, object_id))) in data]
+            or halves(likeness_of(tokens_of(n, object_id))) in data]
 
 
 def test_of_a_forgotten_object_neither_words_nor_tokens_are_in_any_file(store):
