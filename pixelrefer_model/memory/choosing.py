@@ -33,7 +33,7 @@ class Budget:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment that may be chosen. reason: why it was observed, see Sighting."""
+    """A moment that may be chosen. reason: why it was observed, see Observation."""
 
     stamp_ns: int
     reason: str = 'interval'

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.memory.record import Remembered, Whereabouts
+from pixelrefer_model.memory.observation import Whereabouts
+from pixelrefer_model.memory.record import Remembered
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.window import Span
 

@@ -1,34 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is remembered, as plain values: an observation with its place, an event, an answer."""
+"""What is remembered, as plain values: events, answers, objects."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-import numpy as np
-
-from pixelrefer_model.memory.observation import Observation
+from pixelrefer_model.memory.observation import Observation, Whereabouts
 
 #: What happened to an object, as far as the tracker can tell.
 EVENTS = ('appeared', 'occluded', 'back', 'lost', 'moved', 'at_rest', 'touched', 'joined', 'split')
-
-
-@dataclass(frozen=True)
-class Whereabouts:
-    """Where an object was: position [3] in metres and covariance [3, 3] of its error, in `frame`."""
-
-    frame: str
-    position: np.ndarray
-    covariance: np.ndarray
-
-
-@dataclass(frozen=True)
-class Sighting:
-    """An observation as it is stored. mask: COCO run lengths of the frame's size (height, width),
-    or None. reason: why it was made ('interval', 'changed', or a word of EVENTS)."""
-
-    observation: Observation
-    mask: tuple[str, int, int] | None = field(default=None, repr=False)
-    where: Whereabouts | None = None
-    reason: str = 'interval'
 
 
 @dataclass(frozen=True)
@@ -58,7 +36,7 @@ class Told:
     words: bool = True
 
 
-Record = Sighting | Happening | Told
+Record = Observation | Happening | Told
 
 
 @dataclass(frozen=True)

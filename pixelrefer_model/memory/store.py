@@ -2,7 +2,7 @@
 """The store of the object memory: a database that says what was, and segment files of tokens.
 
     with MemoryStore.open(folder) as store:
-        store.write([Sighting(observation), Told(('mug',), 'What is it?', 'a mug', .9, 'm', 0, 7)])
+        store.write([observation, Told(('mug',), 'What is it?', 'a mug', .9, 'm', 0, 7)])
         moments = store.moments('mug', Span(0, 10_000_000_000))
         observations = store.observations(moments)
 
@@ -22,9 +22,8 @@ import torch
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import schema
-from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.record import (
-    Happening, Moment, Record, Remembered, Sighting, Told, Whereabouts)
+from pixelrefer_model.memory.observation import Observation, Rle, Whereabouts
+from pixelrefer_model.memory.record import Happening, Moment, Record, Remembered, Told
 from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
 from pixelrefer_model.memory.window import Span
 
@@ -116,9 +115,9 @@ class MemoryStore:
                 raise schema.unusable(self._path, error) from error
 
     def _enter(self, database: sqlite3.Connection, record: Record) -> None:
-        if isinstance(record, Sighting):
-            line = self._line_of(database, record.observation.stamp_ns)
-            self._enter_sighting(database, record, line)
+        if isinstance(record, Observation):
+            line = self._line_of(database, record.stamp_ns)
+            self._enter_observation(database, record, line)
         elif isinstance(record, Happening):
             database.execute(
                 'INSERT INTO events (object, other, line, epoch, stamp_ns, kind, text) '
@@ -137,8 +136,9 @@ class MemoryStore:
                          'newest_ns = excluded.newest_ns', (self._line, self._newest_ns))
         return self._line
 
-    def _enter_sighting(self, database: sqlite3.Connection, one: Sighting, line: int) -> None:
-        seen, where, mask = one.observation, one.where, one.mask or (None, None, None)
+    def _enter_observation(self, database: sqlite3.Connection, seen: Observation,
+                           line: int) -> None:
+        where, mask = seen.where, seen.mask or (None, None, None)
         if seen.key not in self._keys:
             self._keys[seen.key] = database.execute(
                 'INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = key '
@@ -153,7 +153,7 @@ class MemoryStore:
             f'key, tokens, dim, dtype, likeness, segment, offset, length, crc) VALUES '
             f'({", ".join("?" * 28)}) ON CONFLICT (object, line, stamp_ns) DO NOTHING',
             (seen.object_id, line, seen.epoch, seen.stamp_ns, seen.camera, *seen.box, seen.area,
-             *mask, *position, one.reason, self._keys[seen.key], *tokens.shape,
+             *mask, *position, seen.reason, self._keys[seen.key], *tokens.shape,
              str(tokens.dtype).removeprefix('torch.'), halves(likeness_of(tokens)),
              place.segment, place.offset, place.length, place.crc))
         database.execute(
@@ -215,19 +215,21 @@ class MemoryStore:
 
     def _observation(self, moment: Moment) -> Observation:
         rows = self.query(
-            'SELECT object, stamp_ns, camera, epoch, x, y, width, height, area, tokens, dim, '
-            'dtype, segment, offset, length, crc FROM observations WHERE number = ?',
-            (moment.number,))
+            'SELECT object, stamp_ns, camera, epoch, x, y, width, height, area, mask, mask_height, '
+            'mask_width, position_frame, px, py, pz, covariance, reason, tokens, dim, dtype, '
+            'segment, offset, length, crc FROM observations WHERE number = ?', (moment.number,))
         if not rows:
             raise PixelReferError('MEMORY', f'the observation of {moment.object_id!r} at '
                                   f'{moment.stamp_ns / 1e9:.3f} s was forgotten')
-        (object_id, stamp_ns, camera, epoch, x, y, width, height, area, tokens, dim, dtype,
-         *place) = rows[0]
+        object_id, stamp_ns, camera, epoch, *box, area = rows[0][:9]
+        mask, frame, position, reason = rows[0][9:12], rows[0][12], rows[0][13:17], rows[0][17]
+        tokens, dim, dtype, *place = rows[0][18:]
         data = self.segments.read(Place(*place))
         return Observation(
-            object_id, stamp_ns, camera, epoch, (x, y, width, height), area,
+            object_id, stamp_ns, camera, epoch, tuple(box), area,
             torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype)).reshape(tokens, dim),
-            moment.key)
+            moment.key, where=whereabouts(frame, *position), reason=reason,
+            mask=None if mask[0] is None else Rle(*mask))
 
     def where(self, object_id: str) -> Whereabouts | None:
         """Where an object was when its place was known last, or None."""
@@ -235,17 +237,21 @@ class MemoryStore:
             'SELECT position_frame, px, py, pz, covariance FROM observations WHERE object = ? '
             'AND position_frame IS NOT NULL ORDER BY line DESC, stamp_ns DESC LIMIT 1',
             (object_id,))
-        if not rows:
-            return None
-        frame, *position, covariance = rows[0]
-        return Whereabouts(frame, np.array(position),
-                           np.frombuffer(covariance, np.float32).reshape(3, 3).astype(float))
+        return whereabouts(*rows[0]) if rows else None
 
     def bytes(self) -> int:
         """Bytes of the database, its log and the segment files."""
         files = [Path(f'{self._path}{end}') for end in ('', '-wal')]
         return self.segments.bytes() + sum(
             file.stat().st_size for file in files if file.exists())
+
+
+def whereabouts(frame: str | None, x: float, y: float, z: float,
+                covariance: bytes) -> Whereabouts | None:
+    """A place out of its columns; None where there is none."""
+    return None if frame is None else Whereabouts(
+        frame, np.array([x, y, z]),
+        np.frombuffer(covariance, np.float32).reshape(3, 3).astype(float))
 
 
 def bytes_of(tokens: torch.Tensor) -> bytes:

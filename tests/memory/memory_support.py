@@ -3,8 +3,7 @@
 
 import torch
 
-from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.record import Sighting, Whereabouts
+from pixelrefer_model.memory.observation import Observation, Rle, Whereabouts
 
 SECOND = 1_000_000_000
 K, DIM = 4, 8
@@ -17,7 +16,7 @@ def tokens_of(second: float, object_id: str = 'mug') -> torch.Tensor:
 
 
 def sighting(second: float, object_id: str = 'mug', *, epoch: int = 0, key: str = 'k',
-             reason: str = 'interval', where: Whereabouts | None = None) -> Sighting:
-    return Sighting(
-        Observation(object_id, round(second * SECOND), 'camera', epoch, (1, 2, 3, 4), 12,
-                    tokens_of(second, object_id), key), ('0;12', 3, 4), where, reason)
+             reason: str = 'interval', where: Whereabouts | None = None) -> Observation:
+    return Observation(
+        object_id, round(second * SECOND), 'camera', epoch, (1, 2, 3, 4), 12,
+        tokens_of(second, object_id), key, where=where, reason=reason, mask=Rle('0;12', 3, 4))

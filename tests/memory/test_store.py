@@ -15,7 +15,8 @@ from memory_support import SECOND, sighting, tokens_of
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import Span, schema
-from pixelrefer_model.memory.record import Happening, Told, Whereabouts
+from pixelrefer_model.memory.observation import Rle, Whereabouts
+from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.store import DATABASE, TOKENS, MemoryStore
 
 ALL = Span(0, 1 << 60)
@@ -39,6 +40,9 @@ def test_what_was_written_is_there_after_a_restart_with_its_very_tokens(folder):
         seen = store.observations(store.moments('mug', ALL))
         assert torch.equal(seen[1].tokens, tokens_of(2)) and seen[1].tokens.dtype == torch.bfloat16
         assert (seen[1].box, seen[1].area, seen[1].key) == ((1, 2, 3, 4), 12, 'k')
+        assert (seen[1].mask, seen[1].reason) == (Rle('0;12', 3, 4), 'interval')
+        np.testing.assert_allclose(seen[1].where.position, where.position)
+        assert seen[0].where is None
         one = {o.object_id: o for o in store.objects()}['mug']
         assert (one.first_ns, one.last_ns, one.observations) == (SECOND, 2 * SECOND, 2)
         np.testing.assert_allclose(store.where('mug').position, where.position)
