@@ -211,7 +211,7 @@ class PerceptionEngine:
         most = self.settings.max_frames if max_frames is None else max_frames
         if self.encoder.moments is not None:
             most = min(most, self.encoder.moments)
-        chosen = [self.memory.select(i, window, most, self.encoder.key) for i in object_ids]
+        chosen = self.memory.select_all(object_ids, window, most, self.encoder.key)
         timed = not isinstance(window, Now) and self.encoder.moments != 1
         chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)
         self.language.check(prompt, max_new_tokens)

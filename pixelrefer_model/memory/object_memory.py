@@ -2,12 +2,14 @@
 """The memory of objects: a bounded deque of observations for each, newest last."""
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from threading import Lock
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.window import Window, evenly_spread
+from pixelrefer_model.memory.window import Window
 
 
 @dataclass(frozen=True)
@@ -64,24 +66,28 @@ class ObjectMemory:
                 kept.append(new)
 
     def select(self, object_id: str, window: Window, most: int, key: str) -> Selection:
-        """At most `most` observations of `object_id` within `window`, made with `key`.
+        """As `select_all`, for one object."""
+        return self.select_all([object_id], window, most, key)[0]
 
-        Raises PixelReferError NO_OBSERVATION when there is none and BAD_BUDGET for `most` < 1.
+    def select_all(self, object_ids: Sequence[str], window: Window, most: int,
+                   key: str) -> list[Selection]:
+        """At most `most` observations of each object within `window`, made with `key`, those of
+        several objects at like times, see `choose`.
+
+        Raises PixelReferError NO_OBSERVATION when there is none of one of them, and BAD_BUDGET for
+        `most` < 1.
         """
-        if most < 1:
-            raise PixelReferError('BAD_BUDGET', f'{most} frames asked for; at least 1 is allowed')
         with self._lock:
-            kept = list(self._observations.get(object_id, ()))
-            origin = self._origins.get(object_id, 0)
-        inside = [o for o in window.of(kept) if o.key == key]
-        if not inside:
-            held = (f'held are stamps {kept[0].stamp_ns / 1e9:.3f} to '
-                    f'{kept[-1].stamp_ns / 1e9:.3f} s' if kept
-                    else 'it has not been seen clearly yet')
-            raise PixelReferError(
-                'NO_OBSERVATION', f'object {object_id!r} has no observation in the window; {held}')
-        chosen = evenly_spread(inside, most)
-        return Selection(chosen, len(inside) - len(chosen), origin)
+            kept = [list(self._observations.get(i, ())) for i in object_ids]
+            origins = [self._origins.get(i, 0) for i in object_ids]
+        inside = [[o for o in window.of(every) if o.key == key] for every in kept]
+        chosen = choose([[Mark(o.stamp_ns, o.reason) for o in one] for one in inside], most)
+        for object_id, every, one in zip(object_ids, kept, inside):
+            if not one:
+                raise nothing_seen(object_id, [o.stamp_ns for o in every],
+                                   sum(o.key != key for o in window.of(every)))
+        return [Selection([one[place] for place in places], len(one) - len(places), origin)
+                for one, places, origin in zip(inside, chosen, origins)]
 
     def last_ns(self, object_id: str, epoch: int) -> int | None:
         """Stamp of the object's newest observation in `epoch`, or None."""
@@ -107,3 +113,14 @@ class ObjectMemory:
             every = [o for kept in self._observations.values() for o in kept]
         images = {id(o.image): o.image.nbytes for o in every if o.image is not None}
         return len(every), sum(o.bytes for o in every) + sum(images.values())
+
+
+def nothing_seen(object_id: str, held_ns: Sequence[int], of_other_keys: int) -> PixelReferError:
+    """What is said of an object that was not seen within a window. held_ns: stamps of what there
+    is of it, oldest first; of_other_keys: observations in the window that cannot be used."""
+    held = (f'held are stamps {held_ns[0] / 1e9:.3f} to {held_ns[-1] / 1e9:.3f} s' if held_ns
+            else 'it has not been seen clearly yet')
+    other = (f'; {of_other_keys} were made with another checkpoint or other settings'
+             if of_other_keys else '')
+    return PixelReferError(
+        'NO_OBSERVATION', f'object {object_id!r} has no observation in the window; {held}{other}')

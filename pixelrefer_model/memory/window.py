@@ -37,14 +37,3 @@ class Span:
 
 
 Window = Now | Span
-
-
-def evenly_spread(observations: list[Observation], most: int) -> list[Observation]:
-    """At most `most` observations, first and last included, evenly spread by order in time."""
-    count = len(observations)
-    if count <= most:
-        return list(observations)
-    if most == 1:
-        return [observations[-1]]
-    picked = {round(k * (count - 1) / (most - 1)) for k in range(most)}
-    return [observations[k] for k in sorted(picked)]

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Questions about the past rest on what is stored, with what is not written yet."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from memory_support import SECOND, sighting, tokens_of
+
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory import KeepLast, Now, Span
+from pixelrefer_model.memory.long_memory import LongMemory
+from pixelrefer_model.memory.recorder import Recorder
+from pixelrefer_model.memory.store import MemoryStore
+
+ALL = Span(0, 1 << 60)
+
+
+@pytest.fixture
+def recorder(tmp_path: Path):
+    with MemoryStore.open(tmp_path) as store, Recorder(store) as recorder:
+        yield recorder
+
+
+def seconds(selection) -> list[float]:
+    return [o.stamp_ns / SECOND for o in selection.observations]
+
+
+def test_what_ram_has_let_go_of_is_selected_from_the_store_with_its_tokens(recorder):
+    memory = LongMemory(KeepLast(2), recorder)
+    for n in range(10):
+        memory.observe([sighting(n)])
+    recorder.flush()
+    selection = memory.select('mug', ALL, 4, 'k')
+    assert seconds(selection) == [0, 3, 6, 9] and selection.left_out == 6
+    assert all(torch.equal(o.tokens, tokens_of(o.stamp_ns / SECOND))
+               for o in selection.observations)
+
+
+def test_what_is_not_written_yet_is_there_all_the_same(recorder, monkeypatch):
+    monkeypatch.setattr(recorder, 'put', lambda records: None)
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(2)])
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
+    assert seconds(memory.select('mug', Now(), 1, 'k')) == [2]
+
+
+def test_after_a_restart_an_object_is_answered_about_from_before(recorder):
+    LongMemory(KeepLast(8), recorder).observe([sighting(1), sighting(7)])
+    recorder.flush()
+    memory = LongMemory(KeepLast(8), recorder)
+    assert seconds(memory.select('mug', Now(), 1, 'k')) == [7]
+    memory.observe([sighting(20)])
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 7, 20]
+    # Its own start is where it was seen first.
+    assert memory.select('mug', Span(6 * SECOND, 30 * SECOND), 4, 'k').seconds == [6.0, 19.0]
+
+
+def test_tokens_of_other_keys_are_kept_and_said_not_to_fit(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1, key='old'), sighting(2, key='old')])
+    recorder.flush()
+    with pytest.raises(PixelReferError) as caught:
+        memory.select('mug', ALL, 4, 'k')
+    assert caught.value.code == 'NO_OBSERVATION' and '2 were made with another' in \
+        caught.value.message
+    memory.observe([sighting(3)])
+    recorder.flush()
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [3]
+    assert seconds(memory.select('mug', ALL, 4, 'old')) == [1, 2]
+
+
+def test_a_new_line_of_time_is_not_mixed_with_the_one_before(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(100), sighting(101)])
+    memory.clear()
+    memory.observe([sighting(5, epoch=1)])
+    recorder.flush()
+    selection = memory.select('mug', ALL, 4, 'k')
+    assert seconds(selection) == [5] and selection.seconds == [0.0]
