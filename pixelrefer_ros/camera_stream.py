@@ -2,6 +2,7 @@
 """All that serves one camera while the node is active: what comes in, recent frames, tracking."""
 
 from collections.abc import Callable
+from copy import copy
 from typing import Any
 
 from geometry_msgs.msg import PointStamped
@@ -118,8 +119,9 @@ class CameraStream:
         return self._subscribe(Image, 'image', self.camera.image)
 
     def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> Any:
+        # A copy: rclpy writes the overrides of one topic into the profile that it is given.
         return self._node.create_subscription(
             kind, self._cameras.topic(self.name, name), callback,
-            LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS,
+            copy(LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS),
             callback_group=MutuallyExclusiveCallbackGroup(),
             qos_overriding_options=QoSOverridingOptions.with_default_policies())
