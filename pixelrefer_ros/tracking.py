@@ -16,7 +16,7 @@ from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
-from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.frame_ring import FrameRing, exact
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable, Sight
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
@@ -121,11 +121,10 @@ class Tracking:
         try:
             frame = self._frame(request.stamp_ns)
             if frame is None and now >= request.expires:
-                wanted = 'newest' if request.stamp_ns is None else (
-                    f'{request.stamp_ns / 1e9:.9f} s')
+                wanted = 'newest' if request.stamp_ns is None else f'{exact(request.stamp_ns)} s'
                 raise PixelReferError(
                     'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
-                    f'the newest has {self._ring.newest().stamp_ns / 1e9:.9f} s, and the stamp of '
+                    f'the newest has {exact(self._ring.newest().stamp_ns)} s, and the stamp of '
                     'a frame is allowed')
         except PixelReferError as error:
             return lambda error=error: request.failed(error)
