@@ -23,7 +23,7 @@ PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'flash_attn': 'fl
              'yaml': 'pyyaml'}
 #: What a user may do without; imported where it is asked for.
 OPTIONAL = {'torchao', 'flash-attn'}
-ROS_NAMES = re.compile(r'rclpy|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
+ROS_NAMES = re.compile(r'rclpy|ros2cli|ament_index_python|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 
 def imported(path: Path) -> Iterator[str]:
