@@ -113,10 +113,12 @@ class PixelReferClient:
                   points: Sequence[tuple[float, float]] = (), labels: Sequence[int] = (),
                   box: tuple[float, float, float, float] | None = None,
                   scribble: Sequence[tuple[float, float]] = (), mask: np.ndarray | None = None,
-                  text: str = '', stamp: Time | None = None, on_existing: str = 'reject') -> Future:
+                  text: str = '', stamp: Time | None = None, on_existing: str = 'reject',
+                  camera: str = '') -> Future:
         """Track what a click (x, y), points with labels (1 on it, 0 off it), a box (x0, y0, x1,
         y1), a scribble, a mask (bool [H, W]) or words select, all in pixels. An empty id lets the
-        node make one. on_existing: reject, correct or replace. Gives a TrackedObject."""
+        node make one. on_existing: reject, correct or replace. camera: of several, the one whose
+        image is meant, where the id does not say. Gives a TrackedObject."""
         if on_existing not in _ON_EXISTING:
             raise PixelReferError('BAD_ON_EXISTING', f'on_existing is {on_existing!r}; '
                                   f'{", ".join(_ON_EXISTING)} are allowed')
@@ -129,7 +131,8 @@ class PixelReferClient:
         if mask is not None:
             prompt.mask = conversions.rle_message(np.asarray(mask, bool))
         request = AddObjects.Request(
-            prompts=[prompt], use_newest=stamp is None, on_existing=_ON_EXISTING[on_existing])
+            prompts=[prompt], use_newest=stamp is None, camera=camera,
+            on_existing=_ON_EXISTING[on_existing])
         if stamp is not None:
             request.stamp = stamp
         return self._call(AddObjects, 'add_objects', request,
@@ -143,12 +146,12 @@ class PixelReferClient:
         return self._call(RemoveObjects, 'remove_objects', RemoveObjects.Request(
             ids=list(object_ids), every=not object_ids), lambda reply: list(reply.removed))
 
-    def objects(self) -> list[TrackedObject]:
-        """Every object, as of the newest frame that was tracked."""
-        return self._wait(self.objects_async())
+    def objects(self, camera: str = '') -> list[TrackedObject]:
+        """Every object, or those of one camera, as of the newest frame that was tracked."""
+        return self._wait(self.objects_async(camera))
 
-    def objects_async(self) -> Future:
-        return self._call(ListObjects, 'list_objects', ListObjects.Request(),
+    def objects_async(self, camera: str = '') -> Future:
+        return self._call(ListObjects, 'list_objects', ListObjects.Request(camera=camera),
                           lambda reply: list(reply.objects))
 
     def reset(self, remove_objects: bool = False) -> int:
