@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bag recorder: writes what topics carry, as it comes, into a rosbag2 recording (MCAP).
 
-    python -m pixelrefer_ros.recording OUT --of-node /pixelrefer --topic /camera/image_raw
+    python -m pixelrefer_ros.recording OUT --of-node /pixelrefer --of-node /camera
 
 OUT is a folder, as `ros2 bag` makes it, or a single file where the name ends with .mcap. The
 serialized bytes are kept as they came, with the time at which they came. Works without the rosbag2
@@ -12,7 +12,7 @@ import argparse
 import shutil
 import sys
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -37,7 +37,7 @@ DEPTH = 100
 #: Seconds between two looks for publishers that are new.
 LOOK_S = 0.5
 #: Published by every node, and of no use in a recording; hidden topics (those of actions) neither.
-LEFT_OUT = ('/rosout', '/parameter_events')
+LEFT_OUT = ('/rosout', '/parameter_events', '/clock')
 HIDDEN = '/_'
 
 
@@ -105,15 +105,15 @@ class BagFile:
 
 
 class Recorder:
-    """Subscribes to what is to be recorded and writes it; `look` once in a while finds what is new.
+    """Subscribes to what nodes publish and writes it; `look` once in a while finds what is new.
 
-    of_nodes: full names of nodes of which every topic is recorded; topics: others, by full name.
+    of_nodes: full names of the nodes. What is of a later one is recorded once the ones before it
+    are there: whoever waits until the last one has a listener misses nothing of the others.
     """
 
-    def __init__(self, node: Node, bag: BagFile, of_nodes: Collection[str] = (),
-                 topics: Collection[str] = ()) -> None:
+    def __init__(self, node: Node, bag: BagFile, of_nodes: Sequence[str]) -> None:
         self._node, self._bag = node, bag
-        self._of_nodes, self._topics = of_nodes, topics
+        self._of_nodes = of_nodes
         self._subscriptions: dict[str, Any] = {}
         #: Topics that cannot be recorded, and why.
         self.refused: dict[str, str] = {}
@@ -124,19 +124,15 @@ class Recorder:
         return sorted(self._subscriptions)
 
     def look(self) -> None:
-        """Subscribe to what there is by now: the topics of the nodes before the others."""
-        everything = dict(self._node.get_topic_names_and_types())
+        """Subscribe to what there is by now."""
         for full in self._of_nodes:
             namespace, _, name = full.rpartition('/')
             try:
                 found = self._node.get_publisher_names_and_types_by_node(name, namespace or '/')
             except NodeNameNonExistentError:
-                continue
+                return
             for topic, types in found:
                 self._subscribe(topic, types)
-        for topic in self._topics:
-            if topic in everything:
-                self._subscribe(topic, everything[topic])
 
     def _subscribe(self, topic: str, types: list[str]) -> None:
         if topic in self._subscriptions or topic in self.refused or topic in LEFT_OUT \
@@ -183,13 +179,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog='python -m pixelrefer_ros.recording', description=__doc__.split('\n')[0])
     parser.add_argument('out', type=Path, help='folder to make, or a file that ends with .mcap')
-    parser.add_argument('--of-node', action='append', default=[], metavar='NAME',
-                        help='record whatever this node publishes')
-    parser.add_argument('--topic', action='append', default=[], metavar='NAME')
-    args = parser.parse_args(argv)
-    if not args.of_node and not args.topic:
-        parser.error('nothing is to be recorded: --of-node or --topic says what')
-    return args
+    parser.add_argument('--of-node', action='append', required=True, metavar='NAME',
+                        help='record whatever this node publishes; may be given several times')
+    return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -201,7 +193,7 @@ def main(argv: list[str] | None = None) -> int:
     executor.add_node(node)
     try:
         with stop_on_signals() as stop, BagFile(args.out) as bag:
-            recorder = Recorder(node, bag, args.of_node, args.topic)
+            recorder = Recorder(node, bag, args.of_node)
             node.create_timer(LOOK_S, recorder.look)
             recorder.look()
             while not stop.is_set():

@@ -197,6 +197,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
                         help='start when its topics have N subscriptions, all told')
     parser.add_argument('--wait-for-node', action='append', default=[], metavar='NAME',
                         help='start when this node subscribes to one of them')
+    parser.add_argument('--without', metavar='NAME', help='leave out topics under this name')
     args = parser.parse_args(argv)
     if not args.rate > 0:
         parser.error(f'--rate {args.rate:g}: a positive rate is allowed')
@@ -211,12 +212,12 @@ def main(argv: list[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('replay')
     try:
         with open_bag(args.bag) as reader:
             player = Player(node, reader, rate=args.rate, clock=args.clock, stopped=stopped,
-                            remap=dict(pair.split(':=', 1) for pair in args.remap))
+                            without=args.without, remap=dict(pair.split(':=', 1) for pair in args.remap))
             for topic in player.unknown:
                 print(f'not played, its type is not installed: {topic}', file=sys.stderr)
             player.wait_for(args.wait_for, args.wait_for_node)

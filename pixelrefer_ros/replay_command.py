@@ -81,7 +81,7 @@ def run(given: argparse.Namespace) -> int:
                 with _child(given, inputs, stop) as ended:
                     _wait(node, player)
                     _play(given, player, stop, None if bag is None else Recorder(
-                        node, bag, [NODE], player.topics))
+                        node, bag, [NODE, node.get_fully_qualified_name()]))
                 if bag is not None:
                     _say(f'recorded {bag.messages} messages in {bag.path}')
     except ReplayError as error:

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`ros2 launch` starts real nodes as its arguments say, and ends them."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from ros_support import ROOT, WATCHDOG, Client, to_ns
+from rosbags.highlevel import AnyReader
+
+from pixelrefer_ros.demo.processes import own_domain
+
+pytest.importorskip('ros2cli', reason='ros2cli is not installed')
+pytest.importorskip('launch_ros', reason='launch is not installed')
+
+BAG = ROOT / 'pixelrefer_ros' / 'demo' / 'bag'
+ROS2 = [sys.executable, '-c', 'import sys; from ros2cli.cli import main; sys.exit(main())']
+
+
+@contextmanager
+def launched(file: str, log: Path, **arguments: object) -> Iterator[tuple[subprocess.Popen, Client]]:
+    """`ros2 launch` of a file of this package, with a client on its domain."""
+    with own_domain() as domain, log.open('w') as out:
+        process = subprocess.Popen(
+            [*ROS2, 'launch', ROOT / 'launch' / file,
+             *(f'{name}:={value}' for name, value in arguments.items())],
+            stdout=out, stderr=subprocess.STDOUT, start_new_session=True, env={
+                **os.environ, 'ROS_DOMAIN_ID': str(domain), 'OMP_NUM_THREADS': '1',
+                'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST', 'ROS_LOG_DIR': str(log.parent),
+                'PATH': os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]),
+                'PYTHONPATH': os.pathsep.join([str(ROOT), os.environ.get('PYTHONPATH', '')])})
+        try:
+            with Client(domain) as client:
+                yield process, client
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGINT)
+                process.wait(WATCHDOG)
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Callable[..., object]:
+    parameters = tmp_path / 'parameters.yaml'
+    parameters.write_text('/**: {ros__parameters: {image_transport: compressed, max_objects: 3}}')
+
+    def start(file: str, **arguments: object) -> object:
+        return launched(file, tmp_path / 'log', params_file=parameters, **arguments)
+    return start
+
+
+def listens(client: Client, *topics: str) -> None:
+    client.until(lambda: all(map(client.node.count_subscribers, topics)),
+                 f'subscriptions to {topics}')
+
+
+def test_the_parameter_file_counts_where_an_argument_is_left_out(launch):
+    with launch('pixelrefer.launch.py', image='/eye', namespace='robot') as (process, client):
+        listens(client, '/eye/compressed')
+        assert client.node.count_publishers('/robot/pixelrefer/objects') == 1
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WATCHDOG) == 0
+
+
+def test_an_argument_wins_over_the_parameter_file(launch):
+    with launch('pixelrefer.launch.py', image='/eye', image_transport='raw') as (_, client):
+        listens(client, '/eye')
+        assert not client.node.count_subscribers('/eye/compressed')
+
+
+def test_several_cameras_are_served_under_their_own_topics(launch):
+    with launch('multi_camera.launch.py', cameras='front,rear', image='/{camera}/rgb',
+                camera_info='/info/{camera}') as (process, client):
+        listens(client, '/front/rgb/compressed', '/rear/rgb/compressed', '/info/front',
+                '/info/rear', '/front/depth/image_raw', '/rear/depth/image_raw')
+        client.until(lambda: all(client.node.count_publishers(f'/pixelrefer/{name}/objects')
+                                 for name in ('front', 'rear')), 'publishers of both cameras')
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WATCHDOG) == 0
+
+
+def test_a_bag_is_played_and_recorded_and_ends_the_launch(launch, tmp_path):
+    out = tmp_path / 'out'
+    with launch('replay.launch.py', bag=BAG, rate=4.0, record=out, image='/camera/image_raw',
+                depth='/camera/depth/image_raw') as (process, _):
+        assert process.wait(WATCHDOG) == 0, (tmp_path / 'log').read_text()
+    with AnyReader([BAG]) as played, AnyReader([out]) as recorded:
+        counts = {connection.topic: connection.msgcount for connection in recorded.connections}
+        for connection in played.connections:
+            assert counts[connection.topic] == connection.msgcount
+        stamps = {to_ns(recorded.deserialize(raw, connection.msgtype).header.stamp)
+                  for connection, _, raw in recorded.messages()
+                  if connection.topic == '/pixelrefer/objects'}
+    assert stamps
