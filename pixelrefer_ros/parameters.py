@@ -20,8 +20,8 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 @dataclass(frozen=True)
 class Rule:
     """What a parameter may be. low, high: bounds, both included; choices: the words allowed; live:
-    whether it may change at any time; wrong(value): a sentence, where neither of these says what
-    is allowed."""
+    whether it may change at any time; fixed: whether never, once the node has started;
+    wrong(value): a sentence, where neither of these says what is allowed."""
 
     default: Any
     description: str
@@ -29,6 +29,7 @@ class Rule:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    fixed: bool = False
     wrong: Callable[[Any], str] = lambda _value: ''
 
     def trouble(self, name: str, value: Any) -> str:
@@ -41,9 +42,11 @@ class Rule:
     @property
     def descriptor(self) -> ParameterDescriptor:
         """The rule in ROS's terms, so that a bad value is refused before it comes here."""
-        descriptor = ParameterDescriptor(description=self.description)
-        if self.choices:
-            descriptor.additional_constraints = 'one of: ' + ', '.join(self.choices)
+        when = ('may be set at any time' if self.live else 'read when the node starts'
+                if self.fixed else 'may be set while the node is unconfigured')
+        descriptor = ParameterDescriptor(
+            description=self.description, read_only=self.fixed, additional_constraints='; '.join(
+                [*(['one of: ' + ', '.join(self.choices)] if self.choices else []), when]))
         if self.low is not None and isinstance(self.default, int):
             descriptor.integer_range = [IntegerRange(
                 from_value=int(self.low), to_value=int(self.high), step=1)]
@@ -54,7 +57,8 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.'),
+    'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.',
+                      fixed=True),
     'cameras': Rule(['camera'], 'Names of the cameras. With several of them each has its topics '
                     'below its name (NAME/image, ~/NAME/objects), and ids begin with it '
                     '(NAME:mug).', wrong=trouble_with_names),
@@ -120,7 +124,7 @@ RULES: dict[str, Rule] = {
     'answer_batch': Rule(8, 'Questions that are decoded together at most; in lockstep only those '
                          'of one request.', 1, 64),
     'stream_goals': Rule(8, 'Goals of ~/ask_stream that may be under way; more are BUSY. Read at '
-                         'start.', 1, 64),
+                         'start.', 1, 64, fixed=True),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
     'prompt_queue': Rule(16, 'Requests to add objects that may wait, of each camera; more are '
                          'BUSY.', 1, 1024),
