@@ -87,7 +87,7 @@ class BagFile:
         return write
 
     def _define(self, msgtype: str) -> None:
-        """Read every message of a package that rosbags does not know, and of those it uses."""
+        """Read the messages of a package that rosbags does not know."""
         if msgtype in self._types.types:
             return
         package = msgtype.partition('/')[0]
@@ -105,7 +105,8 @@ class BagFile:
 
 
 class Recorder:
-    """Subscribes to what nodes publish and writes it; `look` once in a while finds what is new.
+    """Subscribes to what nodes publish and writes it, from `start` on; what is new is found once in
+    a while, by a timer of `node`.
 
     of_nodes: full names of the nodes. What is of a later one is recorded once the ones before it
     are there: whoever waits until the last one has a listener misses nothing of the others.
@@ -123,8 +124,12 @@ class Recorder:
         """What is being recorded."""
         return sorted(self._subscriptions)
 
-    def look(self) -> None:
-        """Subscribe to what there is by now."""
+    def start(self) -> None:
+        """Begin with what there is by now."""
+        self._look()
+        self._node.create_timer(LOOK_S, self._look)
+
+    def _look(self) -> None:
         for full in self._of_nodes:
             namespace, _, name = full.rpartition('/')
             try:
@@ -194,8 +199,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with stop_on_signals() as stop, BagFile(args.out) as bag:
             recorder = Recorder(node, bag, args.of_node)
-            node.create_timer(LOOK_S, recorder.look)
-            recorder.look()
+            recorder.start()
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
             print(f'recorded {bag.messages} messages of {len(recorder.topics)} topics in {bag.path}',

@@ -16,7 +16,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from pixelrefer_ros.bag_topics import Inputs, find_inputs
 from pixelrefer_ros.demo.processes import Processes
-from pixelrefer_ros.recording import LOOK_S, BagFile, Recorder
+from pixelrefer_ros.recording import BagFile, Recorder
 from pixelrefer_ros.replay import Player, ReplayError, open_bag
 from pixelrefer_ros.shutdown import Stop, stop_on_signals
 
@@ -79,9 +79,10 @@ def run(given: argparse.Namespace) -> int:
                 for topic in player.unknown:
                     _say(f'not played, its type is not installed: {topic}')
                 with _child(given, inputs, stop) as ended:
-                    _wait(node, player)
-                    _play(given, player, stop, None if bag is None else Recorder(
-                        node, bag, [NODE, node.get_fully_qualified_name()]))
+                    if _listens(node, player):
+                        if bag is not None:
+                            Recorder(node, bag, [NODE, node.get_fully_qualified_name()]).start()
+                        _play(given, player, stop)
                 if bag is not None:
                     _say(f'recorded {bag.messages} messages in {bag.path}')
     except ReplayError as error:
@@ -92,24 +93,22 @@ def run(given: argparse.Namespace) -> int:
     return 1 if ended else 0
 
 
-def _wait(node: Node, player: Player) -> None:
-    """Wait until the node listens. Raises ReplayError where there is another of its name."""
+def _listens(node: Node, player: Player) -> bool:
+    """Wait until the node listens. False: stopped before. Raises ReplayError where there is another
+    of its name."""
     _say('waiting for the node, which loads its models')
-    player.wait_for(0, [NODE])
+    if not player.wait_for(0, [NODE]):
+        return False
     found = [f'{namespace.rstrip("/")}/{name}'
              for name, namespace in node.get_node_names_and_namespaces()]
     if found.count(NODE) > 1:
         raise ReplayError(f'another node {NODE} is running here; end it, or set a ROS_DOMAIN_ID '
                           'of your own')
+    return True
 
 
-def _play(given: argparse.Namespace, player: Player, stop: Stop, recorder: Recorder | None) -> None:
-    """Play until it is over or `stop` is set, and record meanwhile."""
-    if recorder is not None:
-        # What begins later than the playing is found while it goes on.
-        looking = threading.Thread(target=_look, args=(recorder, stop), name='looking')
-        recorder.look()
-        looking.start()
+def _play(given: argparse.Namespace, player: Player, stop: Stop) -> None:
+    """Play until it is over or `stop` is set."""
     _say('the node listens; playing' + (' until Ctrl-C' if given.loop else ''))
     again = True
     while again and not stop.is_set():
@@ -120,14 +119,6 @@ def _play(given: argparse.Namespace, player: Player, stop: Stop, recorder: Recor
     if given.keep and not stop.is_set():
         _say('the bag is over; the node goes on until Ctrl-C')
         stop.wait()
-    stop.set()
-    if recorder is not None:
-        looking.join()
-
-
-def _look(recorder: Recorder, stop: Stop) -> None:
-    while not stop.wait(LOOK_S):
-        recorder.look()
 
 
 @contextmanager
@@ -137,8 +128,8 @@ def _child(given: argparse.Namespace, inputs: Inputs, stop: Stop) -> Iterator[li
     arguments = ['--ros-args']
     if given.params_file is not None:
         arguments += ['--params-file', str(given.params_file)]
-    for pair in (f'image_transport:={inputs.transport}', f'use_sim_time:={str(given.clock).lower()}',
-                 *given.param):
+    for pair in (f'image_transport:={inputs.transport}',
+                 *(['use_sim_time:=true'] if given.clock else []), *given.param):
         arguments += ['-p', pair]
     for pair in inputs.remappings:
         arguments += ['-r', pair]
