@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is published of one camera's frames: objects, label image and overlay."""
+"""What is published of one camera's frames: objects, label image, overlay, and vision_msgs."""
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CompressedImage, Image
@@ -12,6 +12,7 @@ from pixelrefer_ros import conversions, overlay
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.objects import Entry
 from pixelrefer_ros.publishing import DEPTH, Publishing
+from pixelrefer_ros.vision_outputs import VisionOutputs
 
 
 class CameraOutput:
@@ -29,11 +30,13 @@ class CameraOutput:
             for kind, name in ((TrackedObjectArray, 'objects'), (Image, 'label_image'),
                                (CompressedImage, 'overlay/compressed'))]
         self._objects, self._labels, self._overlay = self._publishers
+        self._vision = VisionOutputs(node, cameras, camera)
 
     def __enter__(self) -> 'CameraOutput':
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._vision.__exit__(None, None, None)
         for publisher in self._publishers:
             self._node.destroy_lifecycle_publisher(publisher)
 
@@ -44,7 +47,7 @@ class CameraOutput:
         array = TrackedObjectArray(
             header=header, epoch=epoch, camera=self._camera, height=frame.height,
             width=frame.width, objects=publishing.messages(entries))
-        going_out = [(self._objects, array)]
+        going_out = [(self._objects, array), *self._vision.messages(header, entries)]
         if self._labels.get_subscription_count():
             going_out.append((self._labels, conversions.label_image(
                 header, (frame.height, frame.width), entries)))

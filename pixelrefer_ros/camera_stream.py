@@ -24,6 +24,7 @@ from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking import Tracking
 from pixelrefer_ros.tracking_worker import TrackingWorker
 
@@ -54,7 +55,7 @@ class CameraStream:
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, cameras: Cameras,
                  name: str, table: ObjectTable, worker: TrackingWorker, encoder: EncodingWorker,
-                 output: CameraOutput, counters: Counters,
+                 output: CameraOutput, counters: Counters, target: TargetFrame,
                  begin_epoch: Callable[[str], None]) -> None:
         self._node = node
         self._settings = settings
@@ -62,7 +63,7 @@ class CameraStream:
         self.name = name
         self.counters = counters
         self.ring = FrameRing(settings.frame_ring_mib * MIB)
-        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected)
+        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected, target)
         self.tracking = Tracking(
             engine, cameras, name, table, self.ring, encoder, output, counters,
             condition=worker.condition, make_slot=FrameQueue if settings.lockstep else FrameSlot,

@@ -16,7 +16,7 @@ from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.geometry import measure
+from pixelrefer_model.geometry import Measured
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
 from pixelrefer_ros import images, rle
 from pixelrefer_ros.objects import Entry, Position, Sight
@@ -222,15 +222,9 @@ def vector_message(values: np.ndarray) -> Vector3:
     return Vector3(**dict(zip('xyz', np.asarray(values, float).tolist())))
 
 
-def fill_measure(response: Measure.Response, first: Position, second: Position) -> None:
-    """How two objects lie to one another. Raises PixelReferError NO_POSITION where they were not
-    measured at the same time in the same frame."""
-    if (first.stamp_ns, first.frame_id) != (second.stamp_ns, second.frame_id):
-        raise PixelReferError(
-            'NO_POSITION', f'one is measured in {first.frame_id!r} at {first.stamp_ns / 1e9:.3f} '
-            f's, the other in {second.frame_id!r} at {second.stamp_ns / 1e9:.3f} s; two of one depth '
-            'image are allowed')
-    found = measure(first.placed, second.placed)
+def fill_measure(response: Measure.Response, first: Position, second: Position,
+                 found: Measured) -> None:
+    """How two objects lie to one another."""
     response.stamp, response.frame_id = time_message(first.stamp_ns), first.frame_id
     response.distance, response.distance_deviation = found.distance, found.deviation
     response.relations = list(found.relations)

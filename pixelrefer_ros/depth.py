@@ -11,10 +11,11 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.geometry import Pinhole, locate
+from pixelrefer_model.geometry import Pinhole, surface
 from pixelrefer_ros.conversions import nanoseconds
 from pixelrefer_ros.images import check_size
 from pixelrefer_ros.objects import Position, Sight
+from pixelrefer_ros.target_frame import TargetFrame
 
 #: Depth images are kept until so many newer ones came.
 KEPT = 8
@@ -38,12 +39,15 @@ class Depth:
     """The newest depth images and the newest calibration. Bounded by KEPT images.
 
     near_ns: how far the stamp of a depth image may lie from that of the image. on_reject(header,
-    error): called for a message that cannot be used.
+    error): called for a message that cannot be used. target: the frame that positions are wanted
+    in; without one, or with an empty one, that of the depth image.
     """
 
-    def __init__(self, near_ns: int, on_reject: Callable[[Header, PixelReferError], None]) -> None:
+    def __init__(self, near_ns: int, on_reject: Callable[[Header, PixelReferError], None],
+                 target: TargetFrame | None = None) -> None:
         self._near_ns = near_ns
         self._on_reject = on_reject
+        self._target = target
         self._lock = Lock()
         self._images: deque[DepthImage] = deque(maxlen=KEPT)
         self._camera: Pinhole | None = None
@@ -96,9 +100,15 @@ class Depth:
             raise PixelReferError(
                 'NO_POSITION', f'{sizes}; depth registered to the image, of its size, is needed')
         depth = image.values[part].astype(np.float32) * np.float32(image.unit)
-        placed = locate(sight.mask[part], depth, Pinhole(
+        found = surface(sight.mask[part], depth, Pinhole(
             camera.fx, camera.fy, camera.cx - x, camera.cy - y, width, height))
-        return Position(image.frame_id, image.stamp_ns, placed)
+        seen = Position(image.frame_id, image.stamp_ns, found.placed())
+        if self._target is None or self._target.frame in ('', image.frame_id):
+            return seen
+        # Without a transform there is no position at all: one in another frame than before would be
+        # taken for one in this.
+        pose = self._target.pose(image.frame_id, image.stamp_ns)
+        return Position(self._target.frame, image.stamp_ns, found.placed(pose), seen)
 
     def _near(self, stamp_ns: int) -> DepthImage:
         with self._lock:

@@ -32,6 +32,7 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
                {'answers': count['answered'], 'unanswered': count['unanswered'],
                 'answer_latency_ms': 1000 * count.latency('answered'),
                 'questions_waiting': pipeline.language.waiting}),
+        Status('bond', WARN if pipeline.bond.lost else OK, pipeline.bond.state, {}),
         Status('lateness', OK, 'medians of what was published', dict(
             pipeline.lateness.figures())),
     ]

@@ -10,12 +10,13 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import models, parameters, shutdown
+from pixelrefer_ros import models, optional, parameters, shutdown, target_frame
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.diagnostics import ERROR, OK, Diagnostics, Status
 from pixelrefer_ros.health import pipeline_statuses
+from pixelrefer_ros.machine import cuda_values, machine_values
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.pipeline import Pipeline
@@ -56,6 +57,9 @@ class PixelReferNode(LifecycleNode):
         #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
         #: in lockstep for the tracker.
         self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
+        self._missing = optional.missing()
+        if self._missing:
+            self.get_logger().info(self._missing)
         self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle
@@ -76,6 +80,7 @@ class PixelReferNode(LifecycleNode):
         try:
             self.settings = Settings.read(self)
             self._reporting.period = self.settings.diagnostics_period
+            target_frame.check(self.settings.target_frame)
             self._engine = models.load(self.settings)
             self.publishing.configure(
                 self.settings, models.name_of(self.settings.tracker_model))
@@ -163,6 +168,7 @@ class PixelReferNode(LifecycleNode):
     def _free(self) -> None:
         if self._engine is None:
             return
+        before = cuda_values(self.settings.device)
         self._engine, self._phase = None, 'unconfigured'
         for output in self._outputs.values():
             output.__exit__(None, None, None)
@@ -173,6 +179,11 @@ class PixelReferNode(LifecycleNode):
         torch = sys.modules.get('torch')
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if before:
+            self.get_logger().info(
+                'GPU memory held: {gpu_memory_held_mib:.0f} MiB before the clean-up, '.format(**before)
+                + '{gpu_memory_held_mib:.0f} MiB after it'.format(
+                    **cuda_values(self.settings.device)))
 
     def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""
@@ -193,7 +204,9 @@ class PixelReferNode(LifecycleNode):
             'node', ERROR if self._problem else OK, self._problem or self._phase,
             {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
              'refer_model': self.settings.refer_model, 'device': self.settings.device,
-             'lockstep': self.settings.lockstep})]
+             'lockstep': self.settings.lockstep, 'not_installed': self._missing}),
+            Status('machine', OK, 'memory and temperature',
+                   machine_values(self.settings.device))]
         return statuses + (pipeline_statuses(pipeline) if pipeline is not None else [])
 
 

@@ -40,11 +40,25 @@ class Sight:
 
 @dataclass(frozen=True)
 class Position:
-    """Where an object is: of the depth image of this stamp, in its frame."""
+    """Where an object is: of the depth image of this stamp, in its frame or in the target frame.
+
+    seen: the same in the depth image's own frame, where frame_id is the target frame.
+    """
 
     frame_id: str
     stamp_ns: int
     placed: Placed
+    seen: 'Position | None' = None
+
+    @property
+    def as_seen(self) -> 'Position':
+        """It in the depth image's own frame."""
+        return self.seen or self
+
+    @property
+    def moment(self) -> tuple[int, str]:
+        """Of what it was measured: alike for objects of one depth image."""
+        return self.stamp_ns, self.frame_id
 
 
 #: Of every object when an epoch begins: stamps of the one before mean nothing in it.

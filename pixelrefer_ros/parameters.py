@@ -140,12 +140,22 @@ RULES: dict[str, Rule] = {
                             'be set at any time.', live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
+    'measure_slop': Rule(0.1, 'Seconds that the depth images of two objects may lie apart, for '
+                         '~/measure in target_frame: how far something moves meanwhile is how far '
+                         'off the measure is.', 0.0, 10.0),
+    'target_frame': Rule('', 'TF frame that positions are given in, one with z up as map, odom or '
+                         'base_link; needs tf2_ros; empty: that of the depth image. An object for '
+                         'which TF has no transform at the stamp of its depth image has no '
+                         'position.'),
     'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
                           'a new epoch begins.', 0.0, 3600.0),
     'jump_forward': Rule(10.0, 'Seconds that stamps may run ahead of the time that went by; '
                          'beyond, a new epoch begins.', 0.1, 1e9),
     'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.'),
     'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100),
+    'bond_timeout': Rule(4.0, 'Seconds without a heartbeat after which a lifecycle manager and the '
+                         'node count each other as gone, where bondpy is installed; 0: no bond.',
+                         0.0, 3600.0),
     'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0),
 }
 
@@ -194,10 +204,13 @@ class Settings:
     click_label: int
     facts_in_prompt: bool
     depth_slop: float
+    measure_slop: float
+    target_frame: str
     jump_backward: float
     jump_forward: float
     publish_masks: bool
     overlay_quality: int
+    bond_timeout: float
     diagnostics_period: float
 
     @classmethod

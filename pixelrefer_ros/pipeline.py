@@ -9,6 +9,7 @@ from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
+from pixelrefer_ros.bonding import LifecycleBond
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.camera_stream import CameraStream
 from pixelrefer_ros.cameras import Cameras
@@ -18,6 +19,7 @@ from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
+from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking_worker import TrackingWorker
 from pixelrefer_ros.worker import budget
 
@@ -48,10 +50,12 @@ class Pipeline:
             threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
         self.tracker = TrackingWorker(budget(settings.tracker_threads, 2))
+        self.target = TargetFrame(node, settings.target_frame)
+        self.bond = LifecycleBond(node, settings.bond_timeout)
         self.streams = {
             name: CameraStream(
                 node, engine, settings, self.cameras, name, table, self.tracker, self.encoder,
-                outputs[name], seen[name], self._time_jumped)
+                outputs[name], seen[name], self.target, self._time_jumped)
             for name in self.cameras.names}
         self._stack = ExitStack()
 
@@ -71,6 +75,7 @@ class Pipeline:
         with ExitStack() as stack:
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
+            stack.enter_context(self.target)
             for stream in self.streams.values():
                 stack.enter_context(stream)
             jumps = self._node.get_clock().create_jump_callback(
@@ -80,6 +85,7 @@ class Pipeline:
                     on_clock_change=True),
                 post_callback=self._clock_jumped)
             stack.callback(jumps.unregister)
+            stack.enter_context(self.bond)
             # Closed first of all, so that whoever waits is answered before anything is joined.
             stack.callback(self.close)
             self._stack = stack.pop_all()
@@ -110,6 +116,7 @@ class Pipeline:
 
     def _time_jumped(self, reason: str) -> None:
         """Start a new epoch, since stamps or the clock jumped."""
+        self.target.clear()
         with self.table.lock:
             self.begin_epoch(reason)
             for stream in self.streams.values():

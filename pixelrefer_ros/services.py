@@ -18,7 +18,7 @@ from pixelrefer.srv import (
     RemoveObjects, Reset, SplitObject)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions, models
-from pixelrefer_ros.measuring import facts_of, positions
+from pixelrefer_ros.measuring import facts_of, measured, positions
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
@@ -169,8 +169,10 @@ class Services:
         self._done(reply)
 
     def _measure(self, request: Measure.Request, reply: Reply) -> None:
-        conversions.fill_measure(reply.response, *positions(
-            self._pipeline().table, [request.first, request.second]))
+        pipeline = self._pipeline()
+        pair = positions(pipeline.table, [request.first, request.second])
+        found = measured(*pair, round(pipeline.settings.measure_slop * 1e9))
+        conversions.fill_measure(reply.response, *pair, found)
         self._done(reply)
 
     # --- answers
