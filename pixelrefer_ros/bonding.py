@@ -48,8 +48,16 @@ class LifecycleBond:
         if bond is None:
             return
         bond.set_broken_callback(None)
-        bond.shutdown()
-        # It destroys both and leaves them on the node's lists.
+        if not bond.is_broken():
+            bond.break_bond()
+        # Not by its own `shutdown`: that destroys the subscription and leaves it on the lists of
+        # the node, whose executor then fails on it.
+        with bond.lock:
+            bond.is_shutdown = True
+            bond.condition.notify_all()
+        bond.thread.join()
+        for timer in (bond.connect_timer, bond.heartbeat_timer, bond.disconnect_timer):
+            timer.cancel()
         self._node.destroy_subscription(bond.sub)
         self._node.destroy_publisher(bond.pub)
         # It declares this one whenever a heartbeat is missed, and a second time that fails.
