@@ -16,7 +16,8 @@ def bondpy():
 
 
 class Manager:
-    """The other end of the bond, as a lifecycle manager makes it once the node is active."""
+    """The other end of the bond, as a lifecycle manager makes it once the node is active. A context
+    manager: a bond that is left to itself starts a thread when Python ends, and hangs it."""
 
     def __init__(self, bondpy, robot, timeout: float) -> None:
         self.formed, self.broken = [], []
@@ -28,8 +29,16 @@ class Manager:
         self.bond.start()
         self._node = robot.node
 
+    def __enter__(self) -> 'Manager':
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.fall_silent()
+
     def fall_silent(self) -> None:
         """As a process that was killed: it lets nobody know."""
+        if self.bond.is_shutdown:
+            return
         self.bond.set_broken_callback(None)
         with self.bond.lock:
             self.bond.is_shutdown = True
@@ -40,21 +49,20 @@ class Manager:
 
 
 def state(robot) -> tuple[bytes, str]:
-    return next(((status.level, status.message) for status in robot.diagnostics[-1].status
-                 if status.name.endswith('bond')), (b'', ''))
+    return next(((status.level, status.message) for array in robot.diagnostics[-1:]
+                 for status in array.status if status.name.endswith('bond')), (b'', ''))
 
 
 def test_a_bond_is_formed_while_active_and_broken_at_once_when_not(bondpy, tmp_path):
     with running(tmp_path / 'node.log', PARAMETERS, standin=0.0) as robot:
         for _ in range(2):
-            manager = Manager(bondpy, robot, timeout=600.0)
-            robot.until(lambda: manager.formed, 'a bond')
-            robot.until(lambda: state(robot)[1] == 'bonded', 'the bond in diagnostics')
-            assert robot.change(Transition.TRANSITION_DEACTIVATE)
-            # Long before a heartbeat would be missed: the node says so itself.
-            robot.until(lambda: manager.broken, 'the end of the bond')
-            robot.until(lambda: robot.node.count_publishers('/bond') == 1, 'no publisher')
-            manager.fall_silent()
+            with Manager(bondpy, robot, timeout=600.0) as manager:
+                robot.until(lambda: manager.formed, 'a bond')
+                robot.until(lambda: state(robot)[1] == 'bonded', 'the bond in diagnostics')
+                assert robot.change(Transition.TRANSITION_DEACTIVATE)
+                # Long before a heartbeat would be missed: the node says so itself.
+                robot.until(lambda: manager.broken, 'the end of the bond')
+                robot.until(lambda: robot.node.count_publishers('/bond') == 1, 'no publisher')
             assert robot.change(Transition.TRANSITION_ACTIVATE)
             robot.watched()
 
@@ -62,9 +70,8 @@ def test_a_bond_is_formed_while_active_and_broken_at_once_when_not(bondpy, tmp_p
 def test_a_manager_that_is_gone_is_told_of_and_the_node_goes_on(bondpy, tmp_path):
     with running(tmp_path / 'node.log', {**PARAMETERS, 'bond_timeout': 1.0}, standin=0.0) as robot:
         for times in (1, 2):
-            manager = Manager(bondpy, robot, timeout=600.0)
-            robot.until(lambda: manager.formed, 'a bond')
-            manager.fall_silent()
+            with Manager(bondpy, robot, timeout=600.0) as manager:
+                robot.until(lambda: manager.formed, 'a bond')
             robot.until(lambda: robot.process.output.count('bond with the lifecycle manager broke')
                         == times, 'a warning')
             robot.until(lambda: state(robot) == (b'\1', 'the manager is gone'), 'diagnostics')
