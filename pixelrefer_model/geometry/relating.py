@@ -23,6 +23,8 @@ UP = (0.0, -1.0, 0.0)
 #: Relations by the axis or figure that they rest on: where the first has less of it, and more.
 ASIDE, HEIGHT, AWAY = ('left', 'right'), ('below', 'above'), ('in_front', 'behind')
 RANGE, TALL, WIDE = ('nearer', 'farther'), ('shorter', 'taller'), ('narrower', 'wider')
+#: In this order they are told.
+ORDER = (*ASIDE, *HEIGHT, *AWAY, *RANGE, *TALL, *WIDE, 'on')
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,8 @@ def _measured(first: Placed, second: Placed, relations: dict[str, tuple[float, f
     distance = float(np.linalg.norm(between))
     along = between / distance if distance else np.array([0.0, 0.0, 1.0])
     both = first.covariance + second.covariance
-    return Measured(distance, float(np.sqrt(along @ both @ along)), relations)
+    return Measured(distance, float(np.sqrt(along @ both @ along)),
+                    {name: relations[name] for name in ORDER if name in relations})
 
 
 def _sure(*noted: tuple[tuple[str, str], float, float]) -> dict[str, tuple[float, float]]:

@@ -18,7 +18,7 @@ from ros_support import ROOT, SECOND, NodeProcess, Robot
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer.msg import ErrorCode, Event
-from pixelrefer_ros import conversions, depth, images
+from pixelrefer_ros import conversions, depth, images, optional
 from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.parameters import RULES
 
@@ -166,7 +166,9 @@ def test_every_key_of_diagnostics_is_explained(shell):
     explained = {name for row in table('published', first='status')
                  for name in re.findall(r'`([^`]+)`', row[0])}
     found = {re.sub(r'^/\S+', 'TOPIC', key) for key in values}
-    assert found == explained
+    assert found <= explained
+    # What a machine may be unable to tell.
+    assert all(re.match('gpu_|temperature_', key) for key in explained - found)
 
 
 @pytest.fixture
@@ -186,6 +188,9 @@ def endpoints(shell) -> dict[str, object]:
 STANDARD = {'/rosout', '/parameter_events', '/pixelrefer/transition_event', '/clock'}
 REMAPPED = {'image` or `image/compressed': '/camera/image_raw/compressed',
             'depth': '/camera/depth/image_raw', 'camera_info': '/camera/camera_info'}
+#: Topics that need a package which may not be here.
+OPTIONAL = {'/bond': 'bondpy', '/pixelrefer/detections': 'vision_msgs',
+            '/pixelrefer/detections_3d': 'vision_msgs', '/pixelrefer/label_info': 'vision_msgs'}
 #: What the example of the page overrides.
 OVERRIDDEN = {'/camera/image_raw/compressed', '/camera/camera_info'}
 
@@ -196,6 +201,8 @@ def test_the_table_of_qos_is_what_the_graph_shows(endpoints):
         name = name.strip('`')
         topic = REMAPPED.get(name, name.replace('~', '/pixelrefer'))
         rows[topic] = reliability, durability
+    rows = {topic: row for topic, row in rows.items()
+            if optional.load(OPTIONAL.get(topic, 'rclpy')) is not None}
     assert set(rows) == {topic for topic in endpoints if '/_action/' not in topic} - STANDARD
     for topic, (reliability, durability) in rows.items():
         wanted = 'reliable' if topic in OVERRIDDEN else reliability
