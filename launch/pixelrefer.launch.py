@@ -26,7 +26,7 @@ ARGUMENTS = {
 }
 #: Parameters of the node that are launch arguments as well. What is given wins over params_file.
 PARAMETERS = ('cameras', 'image_transport', 'tracker_model', 'refer_model', 'device', 'dtype',
-              'autostart')
+              'autostart', 'target_frame')
 
 
 def generate_launch_description() -> LaunchDescription:
