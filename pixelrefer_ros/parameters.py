@@ -64,6 +64,8 @@ RULES: dict[str, Rule] = {
                     '(NAME:mug).', wrong=trouble_with_names),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
+    'depth_transport': Rule('raw', 'Subscribe to `depth` or to `depth/compressedDepth`.',
+                            choices=TRANSPORTS),
     'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, a .pt file, or '
                           'a name that was downloaded.'),
     'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
@@ -157,6 +159,7 @@ class Settings:
     autostart: bool
     cameras: list[str]
     image_transport: str
+    depth_transport: str
     tracker_model: str
     refer_model: str
     tracker_input_size: int

@@ -100,6 +100,20 @@ def test_messages_that_cannot_be_used_are_rejected_and_change_nothing(depth, rej
         depth.placed(sight()).position.placed.position, whole.placed.position)
 
 
+def test_why_the_newest_depth_or_calibration_could_not_be_used_is_the_reason(depth, rejected):
+    depth.image(message(np.zeros((60, 80), np.uint8), 'rgb8'))
+    assert depth.placed(sight()).position_error == rejected[-1].message
+    depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1'))
+    for _ in range(3):
+        depth.info(info(focal=0.0))
+    assert 'focal lengths of 0' in depth.placed(sight()).position_error
+    assert len(rejected) == 2, 'said once, not with every image'
+    depth.info(info())
+    assert depth.placed(sight()).position_error == ''
+    depth.info(info(focal=0.0))
+    assert len(rejected) == 3 and depth.placed(sight()).position is not None
+
+
 def test_few_depth_images_are_kept(depth):
     depth.info(info())
     for number in range(3 * KEPT):
