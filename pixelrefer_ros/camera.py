@@ -90,10 +90,12 @@ class Camera:
             self._counters.add('rejected')
             self._on_reject(message.header, error)
             return
-        if not self._in_time(frame.stamp_ns, now):
-            self._counters.add('out_of_order')
-            return
+        # One step, or a jump that the clock shows would come between, and the frame count as a new
+        # one.
         with self._table.lock:
+            if not self._in_time(frame.stamp_ns, now):
+                self._counters.add('out_of_order')
+                return
             epoch = self._table.epoch
             self._last = frame.stamp_ns, now, epoch
             self._ring.put(frame)

@@ -265,8 +265,15 @@ class Client:
         """Wait until the node started by itself is active and listens. watched: to `image`."""
         from pixelrefer.msg import ErrorCode
         end = time.monotonic() + WATCHDOG
-        while self.list().error_code == ErrorCode.NOT_ACTIVE:
+        while True:
             assert time.monotonic() < end, 'the node was never active'
+            listed = self.call_async(ListObjects, 'list_objects', ListObjects.Request())
+            # Not for ever: the reply is lost where the node has not discovered this client yet.
+            asked = time.monotonic()
+            while not listed.done() and time.monotonic() - asked < 5.0:
+                time.sleep(0.05)
+            if listed.done() and listed.result().error_code != ErrorCode.NOT_ACTIVE:
+                break
             time.sleep(0.2)
         if watched:
             self.watched()
