@@ -13,8 +13,9 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, parameters, shutdown
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.cameras import Cameras
+from pixelrefer_ros.connections import Connections
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.diagnostics import ERROR, OK, Diagnostics, Status
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
 from pixelrefer_ros.health import pipeline_statuses
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
@@ -56,6 +57,7 @@ class PixelReferNode(LifecycleNode):
         #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
         #: in lockstep for the tracker.
         self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
+        self._connections = Connections(self)
         self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle
@@ -188,12 +190,14 @@ class PixelReferNode(LifecycleNode):
     # --- diagnostics
 
     def _statuses(self) -> list[Status]:
-        pipeline = self._pipeline
+        pipeline, unmatched = self._pipeline, self._connections.check()
         statuses = [Status(
             'node', ERROR if self._problem else OK, self._problem or self._phase,
             {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
              'refer_model': self.settings.refer_model, 'device': self.settings.device,
-             'lockstep': self.settings.lockstep})]
+             'lockstep': self.settings.lockstep}),
+            Status('connections', WARN if unmatched else OK,
+                   '; '.join(unmatched) or 'who is on a topic is reached', {})]
         return statuses + (pipeline_statuses(pipeline) if pipeline is not None else [])
 
 
