@@ -36,7 +36,7 @@ from pixelrefer_ros.demo.processes import own_domain
 
 ROOT = Path(__file__).parents[2]
 #: Ends what hangs; nothing is ever asserted about how long something took.
-WATCHDOG = 300.0
+WATCHDOG = 60.0
 WIDTH, HEIGHT = 320, 240
 SECOND = 1_000_000_000
 
@@ -278,6 +278,13 @@ class Client:
         if watched:
             self.watched()
 
+    def status(self, part: str) -> tuple[bytes, str]:
+        """Level and message of a part of the node, by the newest diagnostics."""
+        with self.news:
+            message = self.diagnostics[-1]
+        return next(((status.level, status.message) for status in message.status
+                     if status.name.endswith(f': {part}')), (b'', ''))
+
     def values(self) -> dict[str, str]:
         """Key values of a status that was published after this call."""
         with self.news:
@@ -361,11 +368,13 @@ class Robot(Client):
 @contextmanager
 def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
             standin: float | None = None, stumbles: bool = False,
-            watched: bool = True) -> Iterator[Robot]:
+            forgets: bool = False, watched: bool = True) -> Iterator[Robot]:
     """A node with a client. standin: seconds that a step of a stand-in for the models takes;
-    stumbles: its first deactivation raises; watched: its one camera is waited for."""
+    stumbles: its first deactivation raises; forgets: it keeps results of goals for a second only;
+    watched: its one camera is waited for."""
     program = {} if standin is None else {
-        'module': 'standin_node', 'arguments': (str(standin), *(['stumbles'] * stumbles))}
+        'module': 'standin_node', 'arguments': (
+            str(standin), *(['stumbles'] * stumbles), *(['forgets'] * forgets))}
     with own_domain() as domain, \
             NodeProcess(domain, log, parameters, **program) as process, \
             Robot(domain, process) as robot:
