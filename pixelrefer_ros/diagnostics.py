@@ -59,8 +59,10 @@ class Diagnostics:
 
     @period.setter
     def period(self, seconds: float) -> None:
-        self._timer.timer_period_ns = round(seconds * 1e9)
-        self._timer.reset()
+        # Only where it is another one: each reset begins to wait anew.
+        if seconds != self.period:
+            self._timer.timer_period_ns = round(seconds * 1e9)
+            self._timer.reset()
 
     def publish(self) -> None:
         """Publish now."""

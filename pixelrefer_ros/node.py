@@ -43,7 +43,7 @@ class PixelReferNode(LifecycleNode):
         self._watched_before = False
         self._phase = 'unconfigured'
         self._problem = ''
-        parameters.declare(self, lambda: self._engine is None)
+        parameters.declare(self, lambda: self._phase == 'unconfigured', self._tuned)
         self.settings = Settings.read(self)
         self.counters = Counters()
         self.table = ObjectTable(self.settings.max_objects)
@@ -79,6 +79,8 @@ class PixelReferNode(LifecycleNode):
             self.settings = Settings.read(self)
             self._reporting.period = self.settings.diagnostics_period
             self._engine = models.load(self.settings)
+            # A live parameter may have been set meanwhile.
+            models.tune(self._engine, self.settings)
             self.publishing.configure(
                 self.settings, models.name_of(self.settings.tracker_model))
             cameras = Cameras(tuple(self.settings.cameras))
@@ -175,6 +177,19 @@ class PixelReferNode(LifecycleNode):
         torch = sys.modules.get('torch')
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+    def _tuned(self) -> None:
+        """A parameter was set: those that are live take effect, the others wait to be read."""
+        if self._phase == 'unconfigured':
+            return
+        self.settings = Settings.read(self)
+        self._reporting.period = self.settings.diagnostics_period
+        self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
+        engine, pipeline = self._engine, self._pipeline
+        if engine is not None:
+            models.tune(engine, self.settings)
+        if pipeline is not None:
+            pipeline.settings = self.settings
 
     def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""

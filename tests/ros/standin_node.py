@@ -173,5 +173,6 @@ if __name__ == '__main__':
     if 'forgets' in sys.argv[:4]:
         streaming.RESULT_KEPT = 1
     models.load = lambda settings: StandInEngine(float(sys.argv[1]))
+    models.tune = lambda engine, settings: None
     models.window = models.check_text = models.task = models.limit_threads = lambda x: x
     node.main()
