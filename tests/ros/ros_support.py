@@ -165,7 +165,11 @@ class Client:
 
     def send(self, stamp_ns: int, image: np.ndarray | None = None, **fields: Any) -> None:
         """Publish a raw image; `fields` overwrite those of the message."""
-        self._images.publish(image_message(stamp_ns, image, **fields))
+        self.send_message(image_message(stamp_ns, image, **fields))
+
+    def send_message(self, message: Image) -> None:
+        """Publish a raw image as it is."""
+        self._images.publish(message)
 
     def send_compressed(self, stamp_ns: int, data: bytes, format_: str = 'jpeg') -> None:
         """Publish a compressed image of these bytes."""
