@@ -62,11 +62,11 @@ class Draw(random.Random):
             mask=self.choice([Rle(), Rle(), Rle(
                 height=self.choice(INTEGERS), width=self.choice(INTEGERS), counts=self.text())]))
 
-    def image(self, encodings: list[str]) -> Image:
+    def image(self, encodings: list[str], stamp: Time) -> Image:
         """A good one of 64x48 pixels of any encoding, of which up to three fields are odd."""
         message = Image(width=64, height=48, encoding=self.choice(encodings),
                         is_bigendian=self.choice([0, 1]), data=bytes(64 * 48 * 8))
-        message.header.stamp, message.header.frame_id = Time(sec=1000), 'optical'
+        message.header.stamp, message.header.frame_id = stamp, 'optical'
         for name, values in self.sample([
                 ('width', [0, 8, 63, 320, 2**32 - 1]), ('height', [0, 8, 47, 2**31]),
                 ('encoding', ['', 'rgb17', 'x' * 500]), ('step', [1, 64, 65, 512, 2**32 - 1]),
@@ -154,7 +154,7 @@ def test_any_request_is_answered_with_a_code_and_one_that_fails_changes_nothing(
 def test_any_image_is_tracked_or_rejected(scene):
     before, published, sent = int(scene.values()['frames_seen']), len(scene.objects), set()
     for seed in range(150):
-        message = Draw(seed).image([*ENCODINGS, *PLANAR])
+        message = Draw(seed).image([*ENCODINGS, *PLANAR], Time(sec=1000 + seed))
         sent.add((message.header.stamp.sec, message.header.stamp.nanosec))
         scene.send_message(message)
         # Best effort keeps ten.
@@ -169,9 +169,7 @@ def test_any_image_is_tracked_or_rejected(scene):
 def test_any_depth_and_any_calibration_leaves_a_reason(scene):
     for seed in range(100):
         draw = Draw(seed)
-        message = draw.image(list(DEPTHS))
-        message.header.stamp = click_stamp(scene)
-        scene._depth.publish(message)
+        scene._depth.publish(draw.image(list(DEPTHS), click_stamp(scene)))
         scene._info.publish(CameraInfo(
             width=draw.choice(INTEGERS), height=draw.choice(INTEGERS),
             k=[draw.choice(NUMBERS) for _ in range(9)]))
