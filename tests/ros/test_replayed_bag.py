@@ -36,9 +36,12 @@ def bag(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.mark.parametrize('simulated', [False, True], ids=['wall time', 'the time of the bag'])
-def test_each_round_of_a_bag_is_an_epoch_of_its_own(tmp_path, bag, simulated):
-    parameters = {'use_sim_time': simulated, 'diagnostics_period': 0.1, 'frame_ring_mib': 1}
+@pytest.mark.parametrize('simulated, lockstep', [
+    (False, False), (True, False), (True, True)],
+    ids=['wall time', 'the time of the bag', 'the time of the bag in lockstep'])
+def test_each_round_of_a_bag_is_an_epoch_of_its_own(tmp_path, bag, simulated, lockstep):
+    parameters = {'use_sim_time': simulated, 'diagnostics_period': 0.1, 'frame_ring_mib': 1,
+                  'lockstep': lockstep}
     with running(tmp_path / 'node.log', parameters, standin=0.0) as robot, \
             Processes({'ROS_DOMAIN_ID': str(robot.domain)}, tmp_path / 'replay.log') as processes:
         processes.start('replay', 'pixelrefer_ros.replay', bag, '--rate', 2, '--loop', ROUNDS,
@@ -61,6 +64,7 @@ def test_each_round_of_a_bag_is_an_epoch_of_its_own(tmp_path, bag, simulated):
         assert count['seen'] == ROUNDS * COUNT and count['tracked'] == len(tracked)
         assert 2 * count['seen'] == sum(count.values())
         # The last image of a round may come after the clock of the next.
-        assert count['out_of_order'] <= (ROUNDS - 1 if simulated else 0)
+        assert count['out_of_order'] <= (ROUNDS - 1 if simulated and not lockstep else 0)
+        assert not (lockstep and count['dropped'])
         # Of one round alone there would be six times as much.
         assert 0 < float(values['ring_mib']) <= 1 and int(values['ring_frames']) < COUNT
