@@ -65,7 +65,8 @@ class CameraStream:
         self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected)
         self.tracking = Tracking(
             engine, cameras, name, table, self.ring, encoder, output, counters,
-            condition=worker.condition, failures=worker.failures, make_slot=FrameQueue if settings.lockstep else FrameSlot,
+            condition=worker.condition, failures=worker.failures,
+            make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=round(settings.stamp_wait * 1e9),
             lockstep=settings.lockstep, place=self.depth.placed)
         worker.serve(self.tracking)

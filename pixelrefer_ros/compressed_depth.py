@@ -41,8 +41,8 @@ def decode(data: bytes, format_: str) -> tuple[np.ndarray, str]:
     values = cv2.imdecode(np.frombuffer(file, np.uint8), cv2.IMREAD_UNCHANGED)
     if values is None or values.shape != (height, width) or values.dtype != np.uint16:
         raise PixelReferError(
-            'BAD_IMAGE', 'the PNG of the compressed depth is damaged or not of 16-bit grey; a whole '
-            'one of that kind is allowed')
+            'BAD_IMAGE', 'the PNG of the compressed depth is damaged or not of 16-bit grey; a '
+            'whole one of that kind is allowed')
     if encoding != '32FC1':
         return values, encoding
     _, a, b = HEADER.unpack_from(data)

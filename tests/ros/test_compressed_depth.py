@@ -90,7 +90,8 @@ def test_a_bad_file_is_refused(data):
     assert code_of(data, '16UC1; compressedDepth png') == 'BAD_IMAGE'
 
 
-@pytest.mark.parametrize('a, b', [(0.0, 0.0), (-1.0, 0.0), (float('nan'), 0.0), (1.0, float('inf'))])
+@pytest.mark.parametrize('a, b', [
+    (0.0, 0.0), (-1.0, 0.0), (float('nan'), 0.0), (1.0, float('inf'))])
 def test_a_quantisation_that_gives_no_depth_is_refused(a, b):
     assert code_of(packed(grid([1]), a, b), '32FC1; compressedDepth png') == 'BAD_IMAGE'
 

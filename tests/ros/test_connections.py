@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whoever is on a topic and cannot reach the node is named, with both sides, until that is cured."""
+"""Whoever is on a topic and cannot reach the node is named, with both sides, until it is cured."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -22,8 +22,8 @@ MIB = 1 << 20
 NUMBERS = [0.0, -0.0, 1.0, 160.0, 319.9, 320.0, -1.0, 1e-30, 1e30, -1e300, float('nan'),
            float('inf'), float('-inf')]
 INTEGERS = [0, 1, 7, 8, 240, 320, 960, 65_535, 2**31 - 1, 2**31, 2**32 - 1]
-TEXTS = ['', ' ', 'cup', 'What is <object:cup>?', '<object:', '<object1>', '<|im_end|>', '\u00e9\u4e2d',
-         '\U0001f600' * 100, 'a b/c', '../..', '\n\t\r', '%s%n{}', 'x' * 65]
+TEXTS = ['', ' ', 'cup', 'What is <object:cup>?', '<object:', '<object1>', '<|im_end|>',
+         '\u00e9\u4e2d', '\U0001f600' * 100, 'a b/c', '../..', '\n\t\r', '%s%n{}', 'x' * 65]
 
 
 class Draw(random.Random):
@@ -71,7 +71,8 @@ class Draw(random.Random):
                 ('width', [0, 8, 63, 320, 2**32 - 1]), ('height', [0, 8, 47, 2**31]),
                 ('encoding', ['', 'rgb17', 'x' * 500]), ('step', [1, 64, 65, 512, 2**32 - 1]),
                 ('is_bigendian', [7, 255]), ('data', [b'', b'a', bytes(64 * 48)]),
-                ('stamp', None), ('stamp', None), ('frame_id', None)], self.choice([0, 1, 1, 2, 3])):
+                ('stamp', None), ('stamp', None), ('frame_id', None)],
+                self.choice([0, 1, 1, 2, 3])):
             if name == 'stamp':
                 message.header.stamp = self.stamp()
             elif name == 'frame_id':

@@ -80,7 +80,8 @@ def test_the_deadline_of_the_next_question_is_that_which_was_set(quick):
 
 def test_the_quality_of_the_next_overlay_is_that_which_was_set(quick):
     overlays: list[CompressedImage] = quick.collect(CompressedImage, 'overlay/compressed')
-    quick.until(lambda: quick.node.count_subscribers('/pixelrefer/overlay/compressed'), 'a listener')
+    quick.until(lambda: quick.node.count_subscribers('/pixelrefer/overlay/compressed'),
+                'a listener')
     sizes = {}
     for quality in (95, 5):
         assert quick.set_parameters(overlay_quality=quality)[0].successful

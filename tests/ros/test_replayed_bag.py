@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A bag that is played fast and over and over: each round is an epoch, and nothing that is published
-is of a time that it does not belong to. With a stand-in for the models."""
+"""A bag that is played fast and over and over: each round is an epoch, and nothing that is
+published is of a time that it does not belong to. With a stand-in for the models."""
 
 from pathlib import Path
 

@@ -32,7 +32,8 @@ def test_an_object_is_followed_into_images_of_another_size(robot, size):
         assert found.shape == (h, w)
         assert (found & whole).sum() > 0.7 * (found | whole).sum()
         shown = robot.until(lambda: next(
-            (m for m in labels if conversions.nanoseconds(m.header.stamp) == stamp), None), 'labels')
+            (m for m in labels if conversions.nanoseconds(m.header.stamp) == stamp), None),
+            'labels')
         assert (shown.width, shown.height) == (w, h)
     assert robot.ask('What is it?', 'cup').error_code == ErrorCode.OK
 
