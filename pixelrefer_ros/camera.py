@@ -82,18 +82,23 @@ class Camera:
         now = time.monotonic()
         self._counters.add('seen')
         try:
-            if message.header.stamp.sec < 0:
+            stamp = message.header.stamp
+            # What is published carries the stamp of the image, so it has to be one.
+            if stamp.sec < 0 or stamp.nanosec >= conversions.NANOSECONDS:
                 raise PixelReferError(
-                    'BAD_IMAGE', f'the stamp is {message.header.stamp.sec} s; 0 or more is allowed')
+                    'BAD_IMAGE', f'the stamp is {stamp.sec} s and {stamp.nanosec} ns; 0 s or more '
+                    'and less than a second of ns are allowed')
             frame = to_frame(message, self._name)
         except PixelReferError as error:
             self._counters.add('rejected')
             self._on_reject(message.header, error)
             return
-        if not self._in_time(frame.stamp_ns, now):
-            self._counters.add('out_of_order')
-            return
+        # One step, or a jump that the clock shows would come between, and the frame count as a new
+        # one.
         with self._table.lock:
+            if not self._in_time(frame.stamp_ns, now):
+                self._counters.add('out_of_order')
+                return
             epoch = self._table.epoch
             self._last = frame.stamp_ns, now, epoch
             self._ring.put(frame)

@@ -66,7 +66,8 @@ class CameraStream:
         self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected, target)
         self.tracking = Tracking(
             engine, cameras, name, table, self.ring, encoder, output, counters,
-            condition=worker.condition, make_slot=FrameQueue if settings.lockstep else FrameSlot,
+            condition=worker.condition, failures=worker.failures,
+            make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=round(settings.stamp_wait * 1e9),
             lockstep=settings.lockstep, place=self.depth.placed)
         worker.serve(self.tracking)
@@ -84,6 +85,11 @@ class CameraStream:
     def dropped(self) -> int:
         """Frames that were never tracked because a newer one came or time began anew."""
         return self.tracking.slot.dropped + self.counters['dropped']
+
+    @property
+    def publishers(self) -> int:
+        """Nodes that publish its images, of whatever QoS."""
+        return self._node.count_publishers(self.topic)
 
     def newest(self) -> tuple[int, str]:
         """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
@@ -105,7 +111,7 @@ class CameraStream:
         # Depth before images, so that it is there when a frame is tracked.
         self._subscriptions = [
             click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
-            self._subscribe(Image, 'depth', self.depth.image), self._subscribe_images()]
+            self._subscribe_depth(), self._subscribe_images()]
         self.topic = self._subscriptions[-1].topic_name
         return self
 
@@ -113,6 +119,11 @@ class CameraStream:
         for subscription in reversed(self._subscriptions):
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+
+    def _subscribe_depth(self) -> Any:
+        if self._settings.depth_transport == 'compressed':
+            return self._subscribe(CompressedImage, 'depth/compressedDepth', self.depth.compressed)
+        return self._subscribe(Image, 'depth', self.depth.image)
 
     def _subscribe_images(self) -> Any:
         if self._settings.image_transport == 'compressed':

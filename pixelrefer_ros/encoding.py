@@ -129,10 +129,12 @@ class EncodingWorker(Worker):
                 self._engine.memory.observe(kept)
             if kept:
                 self._counters.timed('encoded', time.monotonic() - began)
+            self.failures.succeeded('encoding')
             self._counters.add('observations', len(kept))
             self._counters.add('discarded', len(observations) - len(kept))
-        except Exception as found:  # edge of the worker: one keyframe must not end it
+        except BaseException as found:  # edge of the worker: one keyframe must not end it
             self._counters.add('encoding_failed')
+            self.failures.failed(internal(found), 'encoding')
             self._on_fault(epoch, f'encoding: {traceback.format_exc()}', internal(found))
         finally:
             there = {entry.object_id for entry in self._table.entries()}

@@ -2,7 +2,7 @@
 """What /diagnostics says of a running pipeline: a status for each camera and each worker."""
 
 from pixelrefer_ros.camera_stream import CameraStream
-from pixelrefer_ros.diagnostics import OK, WARN, Status, camera_status
+from pixelrefer_ros.diagnostics import OK, Status, camera_status
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.transport import trouble_with
 
@@ -17,18 +17,18 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
     return [
         *(_camera('camera' if len(streams) == 1 else f'camera {stream.name}', stream)
           for stream in streams),
-        Status('tracker', WARN if any(one['failed'] for one in seen) else OK, 'tracking',
+        Status('tracker', *pipeline.tracker.failures.verdict('tracking'),
                {'objects': len(pipeline.table.entries()),
                 'tracking_rate_hz': sum(one.rate('tracked') for one in seen),
                 'tracking_latency_ms': 1000 * max(one.latency('tracked') for one in seen),
                 'prompts_waiting': pipeline.tracker.waiting}),
-        Status('encoder', WARN if count['encoding_failed'] else OK, 'observing',
+        Status('encoder', *pipeline.encoder.failures.verdict('observing'),
                {'observations_made': count['observations'],
                 'observations_held': observations, 'token_mib': token_bytes / MIB,
                 'keyframes_waiting': pipeline.encoder.waiting,
                 'keyframes_superseded': count['superseded'],
                 'encoding_latency_ms': 1000 * count.latency('encoded')}),
-        Status('language', OK, 'answering',
+        Status('language', *pipeline.language.failures.verdict('answering'),
                {'answers': count['answered'], 'unanswered': count['unanswered'],
                 'answer_latency_ms': 1000 * count.latency('answered'),
                 'questions_waiting': pipeline.language.waiting}),
@@ -46,4 +46,5 @@ def _camera(part: str, stream: CameraStream) -> Status:
         'frames_dropped': stream.dropped, 'frames_rejected': count['rejected'],
         'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
         'ring_frames': frames, 'ring_mib': frame_bytes / MIB},
-        trouble_with(stream.camera.largest))
+        trouble_with(stream.camera.largest) if stream.publishers else
+        f'nobody publishes {stream.topic}')

@@ -13,8 +13,9 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models, optional, parameters, shutdown, target_frame
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.cameras import Cameras
+from pixelrefer_ros.connections import Connections
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.diagnostics import ERROR, OK, Diagnostics, Status
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
 from pixelrefer_ros.health import pipeline_statuses
 from pixelrefer_ros.machine import cuda_values, machine_values
 from pixelrefer_ros.objects import ObjectTable
@@ -43,7 +44,7 @@ class PixelReferNode(LifecycleNode):
         self._watched_before = False
         self._phase = 'unconfigured'
         self._problem = ''
-        parameters.declare(self, lambda: self._engine is None)
+        parameters.declare(self, lambda: self._phase == 'unconfigured', self._tuned)
         self.settings = Settings.read(self)
         self.counters = Counters()
         self.table = ObjectTable(self.settings.max_objects)
@@ -57,6 +58,7 @@ class PixelReferNode(LifecycleNode):
         #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
         #: in lockstep for the tracker.
         self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
+        self._connections = Connections(self)
         self._missing = optional.missing()
         if self._missing:
             self.get_logger().info(self._missing)
@@ -82,6 +84,8 @@ class PixelReferNode(LifecycleNode):
             self._reporting.period = self.settings.diagnostics_period
             target_frame.check(self.settings.target_frame)
             self._engine = models.load(self.settings)
+            # A live parameter may have been set meanwhile.
+            models.tune(self._engine, self.settings)
             self.publishing.configure(
                 self.settings, models.name_of(self.settings.tracker_model))
             cameras = Cameras(tuple(self.settings.cameras))
@@ -185,6 +189,19 @@ class PixelReferNode(LifecycleNode):
                 + '{gpu_memory_held_mib:.0f} MiB after it'.format(
                     **cuda_values(self.settings.device)))
 
+    def _tuned(self) -> None:
+        """A parameter was set: those that are live take effect, the others wait to be read."""
+        if self._phase == 'unconfigured':
+            return
+        self.settings = Settings.read(self)
+        self._reporting.period = self.settings.diagnostics_period
+        self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
+        engine, pipeline = self._engine, self._pipeline
+        if engine is not None:
+            models.tune(engine, self.settings)
+        if pipeline is not None:
+            pipeline.settings = self.settings
+
     def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""
         if self._ending:
@@ -199,14 +216,16 @@ class PixelReferNode(LifecycleNode):
     # --- diagnostics
 
     def _statuses(self) -> list[Status]:
-        pipeline = self._pipeline
+        pipeline, unmatched = self._pipeline, self._connections.check()
         statuses = [Status(
             'node', ERROR if self._problem else OK, self._problem or self._phase,
             {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
              'refer_model': self.settings.refer_model, 'device': self.settings.device,
              'lockstep': self.settings.lockstep, 'not_installed': self._missing}),
             Status('machine', OK, 'memory and temperature',
-                   machine_values(self.settings.device))]
+                   machine_values(self.settings.device)),
+            Status('connections', WARN if unmatched else OK,
+                   '; '.join(unmatched) or 'who is on a topic is reached', {})]
         return statuses + (pipeline_statuses(pipeline) if pipeline is not None else [])
 
 

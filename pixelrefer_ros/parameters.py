@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's parameters: typed, described, ranged. They are read when the node is configured, but
-for the live ones."""
+for the live ones and those that are read at its start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -64,6 +64,8 @@ RULES: dict[str, Rule] = {
                     '(NAME:mug).', wrong=trouble_with_names),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
+    'depth_transport': Rule('raw', 'Subscribe to `depth` or to `depth/compressedDepth`.',
+                            choices=TRANSPORTS),
     'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, a .pt file, or '
                           'a name that was downloaded.'),
     'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
@@ -98,29 +100,30 @@ RULES: dict[str, Rule] = {
                              0, 256),
     'max_objects': Rule(32, 'Objects that may be tracked at a time.', 1, 1024),
     'keyframe_interval': Rule(0.5, 'Seconds of image time between observations of an object.',
-                              0.0, 3600.0),
+                              0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Observations kept of each object, the oldest going first.', 1,
                               100_000),
-    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64),
-    'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048),
+    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
+    'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
+                       live=True),
     'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
                           'that reason.',
-                          0.0, 1.0),
+                          0.0, 1.0, live=True),
     'abstain_under_px': Rule(100, 'Answers about an object of which every observation that they '
                              'would rest on has fewer pixels become "I cannot tell."; 0: none for '
-                             'that reason.', 0, 1_000_000),
+                             'that reason.', 0, 1_000_000, live=True),
     'prefix_cache_mib': Rule(256, 'MiB of keys and values of past prompts, kept so that the next '
                              'question about the same objects costs only its own words; 0, and in '
                              'lockstep: none.',
                              0, 65_536),
     'temperature': Rule(0.0, 'Answers are drawn by chance, the more the higher; under 0.001: the '
-                        'best token each time.', 0.0, 10.0),
+                        'best token each time.', 0.0, 10.0, live=True),
     'top_p': Rule(0.9, 'With a temperature: only of the best tokens that have this probability '
-                  'together.', 0.01, 1.0),
+                  'together.', 0.01, 1.0, live=True),
     'sampling_seed': Rule(0, 'With a temperature: the same seed gives the same answers.', 0,
-                          2_147_483_647),
+                          2_147_483_647, live=True),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
-                            3600.0),
+                            3600.0, live=True),
     'answer_batch': Rule(8, 'Questions that are decoded together at most; in lockstep only those '
                          'of one request.', 1, 64),
     'stream_goals': Rule(8, 'Goals of ~/ask_stream that may be under way; more are BUSY. Read at '
@@ -132,12 +135,11 @@ RULES: dict[str, Rule] = {
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
     'click_corrects': Rule('', 'Id of the object that ~/click corrects; empty: a click selects a new '
-                           'object. May be set at any time.', live=True),
-    'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it. May be set at any '
-                        'time.', 0, 1, live=True),
+                           'object.', live=True),
+    'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it.', 0, 1, live=True),
     'facts_in_prompt': Rule(False, 'Tell the model, with a question about now, what depth says of '
-                            'the objects: sizes, distances and how they lie to one another. May '
-                            'be set at any time.', live=True),
+                            'the objects: sizes, distances and how they lie to one another.',
+                            live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
     'measure_slop': Rule(0.1, 'Seconds that the depth images of two objects may lie apart, for '
@@ -151,12 +153,12 @@ RULES: dict[str, Rule] = {
                           'a new epoch begins.', 0.0, 3600.0),
     'jump_forward': Rule(10.0, 'Seconds that stamps may run ahead of the time that went by; '
                          'beyond, a new epoch begins.', 0.1, 1e9),
-    'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.'),
-    'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100),
+    'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.', live=True),
+    'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100, live=True),
     'bond_timeout': Rule(4.0, 'Seconds without a heartbeat after which a lifecycle manager and the '
                          'node count each other as gone, where bondpy is installed; 0: no bond.',
                          0.0, 3600.0),
-    'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0),
+    'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0, live=True),
 }
 
 
@@ -167,6 +169,7 @@ class Settings:
     autostart: bool
     cameras: list[str]
     image_transport: str
+    depth_transport: str
     tracker_model: str
     refer_model: str
     tracker_input_size: int
@@ -219,9 +222,10 @@ class Settings:
         return cls(**{field.name: node.get_parameter(field.name).value for field in fields(cls)})
 
 
-def declare(node: Node, may_change: Callable[[], bool]) -> None:
+def declare(node: Node, may_change: Callable[[], bool], on_change: Callable[[], None]) -> None:
     """Declare every parameter of RULES; one that is set while `may_change()` is false and is not
-    live, or to a word that is not allowed, is refused with the reason."""
+    live, or to a word that is not allowed, is refused with the reason. on_change(): called after
+    others were set."""
     for name, rule in RULES.items():
         node.declare_parameter(name, rule.default, rule.descriptor)
 
@@ -241,3 +245,4 @@ def declare(node: Node, may_change: Callable[[], bool]) -> None:
         if said := rule.trouble(name, node.get_parameter(name).value):
             raise ValueError(said)
     node.add_on_set_parameters_callback(check)
+    node.add_post_set_parameters_callback(lambda _changes: on_change())

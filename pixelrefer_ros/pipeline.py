@@ -132,10 +132,12 @@ class Pipeline:
 
     def _clock_jumped(self, jump: Any) -> None:
         clock = self._node.get_clock()
-        if clock.clock_type != ClockType.ROS_TIME:
+        # In lockstep frames of before may wait for as long as they like, and say it themselves.
+        if clock.clock_type != ClockType.ROS_TIME or self.settings.lockstep:
             return
         # The jump of a bag that starts over is seen in its images and in its clock.
-        now = clock.now().nanoseconds
-        if all(stream.camera.settled_at(now) for stream in self.streams.values()):
-            return
-        self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')
+        with self.table.lock:
+            now = clock.now().nanoseconds
+            if all(stream.camera.settled_at(now) for stream in self.streams.values()):
+                return
+            self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')

@@ -18,6 +18,9 @@ from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
 
+#: Codes of errors that are no fault of the question.
+FAULTS = ('OUT_OF_MEMORY', 'NOT_FINITE', 'INTERNAL')
+
 
 @dataclass(frozen=True)
 class Query:
@@ -188,7 +191,7 @@ class LanguageWorker(Worker):
                     self._guarded(turn, lambda: self._stream([(turn, question)]))
                 else:
                     self._finish(turn, self._failed(turn, found))
-        except Exception as found:  # edge of the worker: one batch must not end it
+        except BaseException as found:  # edge of the worker: one batch must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             for turn, _ in prepared:
                 if turn.number not in turn.request.answers:
@@ -202,7 +205,7 @@ class LanguageWorker(Worker):
             return act()
         except PixelReferError as found:
             self._finish(turn, self._failed(turn, found))
-        except Exception as found:  # edge of the worker: one question must not end it
+        except BaseException as found:  # edge of the worker: one question must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             self._finish(turn, self._failed(turn, internal(found)))
         return None
@@ -230,6 +233,7 @@ class LanguageWorker(Worker):
         if not self._publish(message, request.arrived):
             raise cancelled()
         self._counters.timed('answered', latency)
+        self.failures.succeeded('answering')
         self._finish(turn, message)
 
     def _stop(self, request: AnswerRequest) -> bool:
@@ -263,6 +267,8 @@ class LanguageWorker(Worker):
 
     def _failed(self, turn: Turn, error: PixelReferError) -> Answer:
         self._counters.add('unanswered')
+        if error.code in FAULTS:
+            self.failures.failed(error, 'answering')
         query, request = turn.query, turn.request
         return conversions.failed_answer(
             error, question=query.text, object_ids=query.object_ids,

@@ -74,7 +74,7 @@ class Services:
                 handler(request, reply)
             except PixelReferError as error:
                 self._fail(reply, error)
-            except Exception as found:  # edge of the callback: a request must not end the node
+            except BaseException as found:  # edge of the callback: a request must not end the node
                 self._logger.error(traceback.format_exc())
                 self._fail(reply, internal(found))
 

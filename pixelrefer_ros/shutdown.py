@@ -95,7 +95,7 @@ def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
             return
         except ExternalShutdownException:
             return
-        except Exception:  # edge of the executor's thread
+        except BaseException:  # edge of the executor's thread
             get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
             # A pause, so that a fault which comes back at once does not eat a core.
             if stop.wait(0.1):

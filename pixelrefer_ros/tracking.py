@@ -16,6 +16,7 @@ from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
+from pixelrefer_ros.failures import Failures
 from pixelrefer_ros.frame_ring import FrameRing, exact
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable, Sight
@@ -43,9 +44,13 @@ class Tracking:
     def __init__(self, engine, cameras: Cameras, camera: str, table: ObjectTable, ring: FrameRing,
                  encoder: EncodingWorker, output: Output, counters: Counters, *,
                  condition: Condition, make_slot: Callable[..., Slot], queue: int, future_ns: int,
-                 lockstep: bool, place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
-        """condition: of the worker that does the work. place: gives a sight its position."""
+                 lockstep: bool, failures: Failures,
+                 place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
+        """condition, failures: of the worker that does the work. place: gives a sight its
+        position."""
         self.condition = condition
+        self._failures = failures
+        self._work = f'tracking of {camera}' if cameras.prefix(camera) else 'tracking'
         self.camera = camera
         self._tracker = engine.tracker_of(camera)
         self._cameras = cameras
@@ -160,7 +165,7 @@ class Tracking:
             request.done(self._select_all(request, frame), frame.stamp_ns)
         except PixelReferError as error:
             request.failed(error)
-        except Exception as found:  # edge of the worker: whoever asked is answered in any case
+        except BaseException as found:  # edge of the worker: whoever asked is answered in any case
             request.failed(internal(found))
             self._fault(request.epoch, 'adding objects', found)
 
@@ -176,7 +181,7 @@ class Tracking:
                 entry, shown, track = self._select(selection, request.on_existing, frame, epoch)
             except PixelReferError as found:
                 error = found
-            except Exception as found:  # edge of the worker: one prompt must not end it
+            except BaseException as found:  # edge of the worker: one prompt must not end it
                 error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
             else:
                 # As in `due`: a doubtful mask would be remembered as if it were the object.
@@ -240,12 +245,14 @@ class Tracking:
             tracks = self._tracker.step(frame)
         except PixelReferError as error:
             self._output.fault(epoch, 'tracking', error)
+            self._failures.failed(error, self._work)
             self._counters.add('failed')
             return
-        except Exception as found:  # edge of the worker: one frame must not end it
-            self._fault(epoch, 'tracking', found)
+        except BaseException as found:  # edge of the worker: one frame must not end it
+            self._failures.failed(self._fault(epoch, 'tracking', found), self._work)
             self._counters.add('failed')
             return
+        self._failures.succeeded(self._work)
         self._processed = frame
         changes = self._table.update(
             {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,
@@ -276,7 +283,7 @@ class Tracking:
         if keyframes:
             self._encoder.submit(frame, epoch, keyframes)
 
-    def _fault(self, epoch: int, what: str, found: Exception) -> PixelReferError:
+    def _fault(self, epoch: int, what: str, found: BaseException) -> PixelReferError:
         error = internal(found)
         self._output.fault(epoch, f'{what}: {traceback.format_exc()}', error)
         return error

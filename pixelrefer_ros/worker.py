@@ -13,6 +13,7 @@ from rclpy.logging import get_logger
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models
+from pixelrefer_ros.failures import Failures
 
 #: Seconds that a worker rests after a fault.
 PAUSE = 0.1
@@ -32,7 +33,7 @@ def cancelled() -> PixelReferError:
         'be asked again')
 
 
-def internal(found: Exception) -> PixelReferError:
+def internal(found: BaseException) -> PixelReferError:
     """What a request is told of a fault of our own, or when the device's memory is full."""
     if isinstance(found, PixelReferError):
         return found
@@ -52,13 +53,15 @@ def budget(threads: int, share: int) -> int:
 class Worker(ABC):
     """Runs what `next_work` returns, and sleeps on `condition` while it returns None.
 
-    Subclasses guard their queue with `condition` and notify it. threads: of PyTorch on the CPU in
+    Subclasses guard their queue with `condition` and notify it, and tell `failures` how their work
+    went. threads: of PyTorch on the CPU in
     this worker. The worker is a context manager: it runs inside.
     """
 
     def __init__(self, name: str, threads: int) -> None:
         self.condition = threading.Condition()
         self.closed = False
+        self.failures = Failures()
         self._threads = threads
         self._thread = threading.Thread(target=self._run, name=name)
 
@@ -102,15 +105,22 @@ class Worker(ABC):
             self._thread.join()
 
     def _run(self) -> None:
-        models.limit_threads(self._threads)
+        begun = False
         while not self.closed:
             try:
+                if not begun:
+                    models.limit_threads(self._threads)
+                    begun = True
                 work = self._wait()
                 if work is not None:
                     work()
-            except Exception:  # edge of the thread: it has to outlive one piece of work
+                    self.failures.succeeded('the worker')
+            except BaseException as found:
+                # Edge of the thread: it has to outlive one piece of work, whatever that raised. A
+                # panic of a library that is written in Rust is no Exception.
                 get_logger('pixelrefer').error(
                     f'{self._thread.name}: {traceback.format_exc()}')
+                self.failures.failed(internal(found), 'the worker')
                 self._pause()
             finally:
                 work = None  # frames and tokens must not be held while sleeping

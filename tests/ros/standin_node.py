@@ -2,7 +2,7 @@
 """The real node around a stand-in for its models, for tests of threads and nothing else.
 
 Its tracker gives every object a fixed mask and may be slow, its language model says `word` until
-it is stopped. Run as a program: `standin_node STEP_SECONDS [stumbles] --ros-args ...`.
+it is stopped. Run as a program: `standin_node STEP_SECONDS [stumbles] [forgets] --ros-args ...`.
 """
 
 import sys
@@ -13,13 +13,19 @@ import numpy as np
 
 from pixelrefer_model.answer import Progress
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import models, node
+from pixelrefer_ros import models, node, streaming
 
 TRACKED = SimpleNamespace(name='TRACKED')
 UNCERTAIN = SimpleNamespace(name='UNCERTAIN')
 LOST = SimpleNamespace(name='LOST')
 #: A question with this word is answered until somebody stops it, one without by three tokens.
 ENDLESS = 'endlessly'
+#: Objects that cannot be tracked, or not be encoded, and a question that cannot be answered.
+UNTRACKABLE, UNSEEN, PANIC = 'untrackable', 'unseen', 'panic'
+
+
+class Panic(BaseException):
+    """What a library that is written in Rust raises: no Exception."""
 
 
 class StandInTracker:
@@ -57,6 +63,8 @@ class StandInTracker:
         if self._newest is not None and frame.stamp_ns < self._newest.stamp_ns:
             raise PixelReferError('STAMP_TOO_OLD', 'the frame is old; newer ones are allowed')
         self._newest = frame
+        if UNTRACKABLE in self.ids:
+            raise RuntimeError('the lens fell off')
         return [self._track(object_id, frame) for object_id in self.ids]
 
     def _track(self, object_id, frame):
@@ -111,6 +119,8 @@ class StandInEngine:
 
     def observe(self, frame, tracks, epoch):
         time.sleep(0.3)
+        if any(track.object_id == UNSEEN for track in tracks):
+            raise RuntimeError('the light went out')
         return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
                 for track in tracks]
 
@@ -125,6 +135,8 @@ class StandInEngine:
 
     def stream(self, questions, ended):
         """A word at a time of each, as a batch."""
+        if any(PANIC in question.text for question in questions):
+            raise Panic('the words ran out')
         words, left = [0] * len(questions), list(range(len(questions)))
         while left:
             time.sleep(0.01)
@@ -158,6 +170,9 @@ def stumble_once(pipeline_class):
 if __name__ == '__main__':
     if 'stumbles' in sys.argv[:3]:
         stumble_once(node.Pipeline)
+    if 'forgets' in sys.argv[:4]:
+        streaming.RESULT_KEPT = 1
     models.load = lambda settings: StandInEngine(float(sys.argv[1]))
+    models.tune = lambda engine, settings: None
     models.window = models.check_text = models.task = models.limit_threads = lambda x: x
     node.main()

@@ -84,13 +84,14 @@ def test_a_frame_outlives_its_message():
     np.testing.assert_array_equal(found, PIXELS)
 
 
+@pytest.mark.parametrize('bits, scale', [(8, 1), (16, 257)])
 @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
-def test_a_bayer_pattern_is_read_from_its_first_pixels(pattern):
+def test_a_bayer_pattern_is_read_from_its_first_pixels(pattern, bits, scale):
     colour = (200, 90, 30)
-    mosaic = np.empty((32, 48), np.uint8)
+    mosaic = np.empty((32, 48), f'u{bits // 8}')
     for place, channel in enumerate(pattern):
-        mosaic[place // 2::2, place % 2::2] = colour['rgb'.index(channel)]
-    found = frame(mosaic, f'bayer_{pattern}8').image
+        mosaic[place // 2::2, place % 2::2] = colour['rgb'.index(channel)] * scale
+    found = frame(mosaic, f'bayer_{pattern}{bits}').image
     np.testing.assert_array_equal(found, np.broadcast_to(np.array(colour, np.uint8), found.shape))
 
 
@@ -103,6 +104,49 @@ def test_packed_yuv_is_read_in_its_own_order(encoding, order):
     found = frame(np.tile(quad, (32, 24)).reshape(32, 48, 2), encoding).image
     assert np.abs(found[0, 0].astype(int) - (255, 0, 0)).max() <= 3
     assert (found == found[0, 0]).all()
+
+
+@pytest.mark.parametrize('padding', [0, 16])
+@pytest.mark.parametrize('encoding, chroma', [('nv12', (90, 240)), ('nv21', (240, 90))])
+def test_planar_yuv_is_read_in_its_own_order(encoding, chroma, padding):
+    # Above a red, below a grey of the same brightness, in the video range.
+    planes = np.full((48, 48), 81, np.uint8)
+    planes[32:40] = np.tile(np.array(chroma, np.uint8), (8, 24))
+    planes[40:] = 128
+    message = Image(height=32, width=48, encoding=encoding, step=48 + padding,
+                    data=rows(planes, 48 + padding))
+    found = conversions.frame_from_image(message, 'camera').image.astype(int)
+    assert found.shape == (32, 48, 3)
+    assert np.abs(found[:16] - (255, 0, 0)).max() <= 3
+    assert np.abs(found[16:] - 76).max() <= 2
+
+
+@pytest.mark.parametrize('encoding, width, height', [
+    ('nv12', 47, 32), ('nv21', 48, 31), ('yuyv', 47, 32), ('uyvy', 47, 32)])
+def test_half_a_pair_of_chroma_is_refused(encoding, width, height):
+    message = Image(height=height, width=width, encoding=encoding, step=0, data=bytes(48 * 48 * 2))
+    with pytest.raises(PixelReferError) as caught:
+        conversions.frame_from_image(message, 'camera')
+    assert caught.value.code == 'BAD_IMAGE' and f'{width}x{height}' in caught.value.message
+
+
+def test_planar_yuv_without_its_chroma_is_refused():
+    message = Image(height=32, width=48, encoding='nv12', step=48, data=bytes(32 * 48))
+    with pytest.raises(PixelReferError) as caught:
+        conversions.frame_from_image(message, 'camera')
+    assert caught.value.code == 'BAD_IMAGE' and str(48 * 48) in caught.value.message
+
+
+def test_a_png_of_sixteen_bits_comes_out_as_its_upper_eight():
+    data = cv2.imencode('.png', PIXELS[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    np.testing.assert_array_equal(images.decode_compressed(data, 'rgb16; png compressed'), PIXELS)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_a_grey_file_comes_out_as_rgb(suffix):
+    data = cv2.imencode(suffix, np.full((32, 48), 77, np.uint8))[1].tobytes()
+    found = images.decode_compressed(data, 'mono8; compressed')
+    assert found.shape == (32, 48, 3) and np.abs(found.astype(int) - 77).max() <= 1
 
 
 @pytest.mark.parametrize('suffix, exact', [('.png', True), ('.jpg', False)])

@@ -17,6 +17,7 @@ from pixelrefer_ros import worker as worker_module
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker
+from pixelrefer_ros.failures import Failures
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameSlot
 from pixelrefer_ros.objects import ObjectTable, Sight
@@ -65,7 +66,7 @@ class Bench:
         self.tracker = Tracking(
             self.engine, Cameras(('camera',)), 'camera', self.table, self.ring, self.encoder,
             self.output, self.counters, condition=Condition(), make_slot=FrameSlot, queue=4,
-            future_ns=5 * TENTH, lockstep=False)
+            future_ns=5 * TENTH, lockstep=False, failures=Failures())
         self.replies: list = []
 
     def see(self, number: int) -> None:
