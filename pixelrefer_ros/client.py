@@ -121,7 +121,8 @@ class PixelReferClient:
         """Track what `how` selects, all in pixels: click (x, y), points with labels (1 on it, 0
         off it), box (x0, y0, x1, y1), scribble, mask (bool [H, W]) or text. An empty id lets the
         node make one. stamp: of the image that was seen, None for the newest; camera: of several,
-        the one whose image is meant, where the id does not say; on_existing: reject, correct or replace. Gives a TrackedObject."""
+        the one whose image is meant, where the id does not say; on_existing: reject, correct or
+        replace. Gives a TrackedObject."""
         return self._call(AddObjects, 'add_objects', selection(object_id, **how),
                           lambda reply: reply.results[0].object)
 

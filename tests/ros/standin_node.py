@@ -20,6 +20,8 @@ UNCERTAIN = SimpleNamespace(name='UNCERTAIN')
 LOST = SimpleNamespace(name='LOST')
 #: A question with this word is answered until somebody stops it, one without by three tokens.
 ENDLESS = 'endlessly'
+#: What comes after this in a question is its answer's every token.
+SAY = 'say: '
 
 
 class StandInTracker:
@@ -133,13 +135,14 @@ class StandInEngine:
                 if not reason:
                     words[index] += 1
                     reason = 'stop' if words[index] == 3 and ENDLESS not in question.text else ''
+                word = question.text.partition(SAY)[2] or 'word'
                 answer = SimpleNamespace(
-                    text=' '.join(['word'] * words[index]), confidence=1.0, abstained=False,
+                    text=' '.join([word] * words[index]), confidence=1.0, abstained=False,
                     object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
                     reason=reason, tokens=words[index], facts=question.facts) if reason else None
                 if reason:
                     left.remove(index)
-                yield Progress(index, '' if reason == 'cancelled' else 'word ', words[index],
+                yield Progress(index, '' if reason == 'cancelled' else f'{word} ', words[index],
                                answer)
 
 
