@@ -63,6 +63,7 @@ class PixelReferClient:
             self._thread = Thread(target=self._spin, name='pixelrefer_client', daemon=True)
             self._thread.start()
         self.node, self.name, self.timeout = node, name, timeout
+        self._closed = False
         self._making = Lock()       # calls come from several threads
         self._clients: dict[str, Any] = {}
         self._pending: set[Future] = set()
@@ -77,7 +78,10 @@ class PixelReferClient:
 
     def close(self) -> None:
         """Let go of what was made here; a node of the caller stays. Calls that wait fail with
-        SHUTTING_DOWN."""
+        SHUTTING_DOWN, streams are cancelled."""
+        if self._closed:
+            return
+        self._closed = True
         error = PixelReferError('SHUTTING_DOWN', 'the client was closed')
         for stream in list(self._streams):
             stream.fail(error)
@@ -254,18 +258,20 @@ class AnswerStream:
         self._timeout = timeout
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._handle: Any = None
-        self._cancelled = False
+        self._cancelled = self._closed = False
         actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
             told.feedback)).add_done_callback(self._accepted)
 
     def cancel(self) -> None:
         """Ask for the end of it; the node stops within a token."""
         self._cancelled = True
-        if self._handle is not None and self.answer is None:
+        if self._handle is not None and self.answer is None and not self._closed:
             self._handle.cancel_goal_async()
 
     def fail(self, error: PixelReferError) -> None:
-        """Let the iteration end with an error."""
+        """Cancel it and let the iteration end with this error; the client is used no more."""
+        self.cancel()
+        self._closed = True
         self._news.put(error)
 
     def __iter__(self) -> Iterator[str]:
@@ -290,6 +296,8 @@ class AnswerStream:
                 self.cancel()
 
     def _accepted(self, future: Any) -> None:
+        if self._closed:
+            return
         self._handle = future.result()
         self._handle.get_result_async().add_done_callback(
             lambda done: self._news.put(done.result().result))

@@ -154,8 +154,10 @@ def _selected(reply: Any) -> dict[str, Any]:
 
 
 def _remove(values: Values) -> Action:
-    """Some objects, or all where none is named."""
+    """Some objects."""
     ids = values.texts('ids')
+    if not ids:
+        raise Malformed('ids: at least one is allowed')   # the client takes none for every one
     return lambda client, _: {'removed': client.remove(*ids)}
 
 

@@ -3,6 +3,7 @@
 
 import json
 import signal
+import time
 
 import pytest
 
@@ -11,8 +12,9 @@ pytest.importorskip('aiohttp', reason='the page needs aiohttp')
 from headless import WATCHDOG, Browser, find_browser  # noqa: E402
 from page_support import STAMP, PageProcess, Person  # noqa: E402
 from lifecycle_msgs.msg import Transition  # noqa: E402
-from ros_support import picture, to_ns  # noqa: E402
+from ros_support import picture, running, to_ns  # noqa: E402
 from standin_node import ENDLESS, SAY  # noqa: E402
+from test_cameras import NAMES, Pair  # noqa: E402
 
 from pixelrefer.msg import Event  # noqa: E402
 
@@ -196,7 +198,10 @@ def test_a_node_that_is_not_active_is_shown_with_its_reason(person):
 def test_it_fits_a_phone_and_a_desk_in_light_and_in_dark(person, width, dark):
     person.see.open(f'{person.page.url}/', width, 844, dark=dark)
     person.picture()
-    assert person.see.run('document.documentElement.scrollWidth <= innerWidth'), 'nothing is cut'
+    person.selects('cup' * 21)
+    person.reads('#objects', 'cup')
+    for part in ('document.documentElement', 'document.querySelector("#objects")'):
+        assert person.see.run(f'{part}.scrollWidth <= {part}.clientWidth'), 'nothing is cut'
     assert person.see.run("document.querySelector('#picture').clientWidth > 0.5 * 390")
     ink, ground = person.see.run(
         '[getComputedStyle(document.body).color, getComputedStyle(document.body).backgroundColor]'
@@ -223,3 +228,38 @@ def test_without_a_node_the_page_says_so_and_a_signal_ends_it(browser, quick, tm
         assert page.process.wait(WATCHDOG) == 0 and 'Traceback' not in page.output
         browser.until("document.querySelector('#state').textContent.includes('not connected')",
                       'the end')
+
+
+def test_of_several_cameras_one_is_chosen_and_clicks_are_of_that_one(browser, tmp_path):
+    with running(tmp_path / 'node.log', {'cameras': '[front, wrist]'}, standin=0.0,
+                 watched=False) as robot, \
+            PageProcess(robot.domain, tmp_path / 'page.log', '--camera', 'wrist') as page:
+        pair, person = Pair(robot), Person(browser, page, robot)
+
+        def until_shown(camera: str) -> int:
+            """Both cameras run until the page shows a frame of one of them."""
+            end = time.monotonic() + WATCHDOG
+            while time.monotonic() < end:
+                stamps = {}
+                for name in NAMES:
+                    stamps[name] = robot.clock.tick()
+                    pair.track(name, stamps[name])
+                time.sleep(0.1)
+                if person.see.run(STAMP) == str(stamps[camera]):
+                    return stamps[camera]
+            raise AssertionError(f'no picture of {camera}')
+
+        until_shown('wrist')
+        person.selects('cup')
+        person.reads('#said', 'wrist:cup selected')
+        person.see.until("document.querySelector('#camera').options.length === 2", 'a choice')
+        assert person.see.run("document.querySelector('#camera').value") == 'wrist'
+        person.see.run("(() => { const c = document.querySelector('#camera'); c.value = 'front'; "
+                       "c.dispatchEvent(new Event('change')); })()")
+        until_shown('front')
+        assert 'wrist:cup' not in person.see.text('#objects')
+        person.selects('cup')
+        person.reads('#objects', 'front:cup')
+        assert {one.id for one in robot.list().objects} == {'wrist:cup', 'front:cup'}
+        robot.until(lambda: not robot.node.count_subscribers(
+            '/pixelrefer/wrist/overlay/compressed'), 'nobody who looks at the wrist')

@@ -26,8 +26,9 @@ export class Objects {
     for (const one of objects) {
       const row = this.rows.get(one.id) ?? this.add(one.id);
       row.swatch.style.background = one.colour;
-      if (row.state.textContent !== one.state) row.state.textContent = row.state.dataset.state = one.state;
-      row.score.textContent = one.state === 'tracked' || one.state === 'uncertain' ? one.score.toFixed(2) : '';
+      const seen = one.state === 'tracked' || one.state === 'uncertain';
+      row.state.textContent = seen ? `${one.state} ${one.score.toFixed(2)}` : one.state;
+      row.state.dataset.state = one.state;
     }
   }
 
@@ -47,8 +48,7 @@ export class Objects {
     const row = {
       item: element('li'), swatch: element('i', '', {className: 'swatch'}),
       radio: element('input', '', {type: 'radio', name: 'object'}),
-      state: element('span', '', {className: 'badge'}),
-      score: element('span', '', {className: 'score', title: 'how sure the tracker is'})};
+      state: element('span', '', {className: 'badge', title: 'how it is seen, and how sure the tracker is'})};
     const label = element('label');
     // A second click lets go of it: questions are about all objects again.
     row.radio.addEventListener('click', () => {
@@ -65,7 +65,7 @@ export class Objects {
     actions.append(button('Describe', 'Describe it', this.on.describe),
                    button('@', 'Name it in the question', this.on.name),
                    button('\u00d7', 'Remove it', this.on.remove));
-    row.item.append(label, row.score, row.state, actions);
+    row.item.append(label, row.state, actions);
     this.list.append(row.item);
     this.rows.set(id, row);
     return row;
