@@ -2,7 +2,7 @@
 """What /diagnostics says of a running pipeline: a status for each camera and each worker."""
 
 from pixelrefer_ros.camera_stream import CameraStream
-from pixelrefer_ros.diagnostics import OK, Status, camera_status
+from pixelrefer_ros.diagnostics import OK, WARN, Status, camera_status
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.transport import trouble_with
 

@@ -22,7 +22,7 @@ OWN = {'benchmarks', 'pixelrefer', 'pixelrefer_model', 'pixelrefer_ros', 'tests'
 PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'flash_attn': 'flash-attn',
              'yaml': 'pyyaml'}
 #: What a user may do without; imported where it is asked for.
-OPTIONAL = {'torchao', 'flash-attn'}
+OPTIONAL = {'torchao', 'flash-attn', 'aiohttp'}
 ROS_NAMES = re.compile(r'rclpy|ros2cli|ament_index_python|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 

@@ -22,6 +22,8 @@ LOST = SimpleNamespace(name='LOST')
 ENDLESS = 'endlessly'
 #: Objects that cannot be tracked, or not be encoded, and a question that cannot be answered.
 UNTRACKABLE, UNSEEN, PANIC = 'untrackable', 'unseen', 'panic'
+#: What comes after this in a question is its answer's every token.
+SAY = 'say: '
 
 
 class Panic(BaseException):
@@ -145,13 +147,14 @@ class StandInEngine:
                 if not reason:
                     words[index] += 1
                     reason = 'stop' if words[index] == 3 and ENDLESS not in question.text else ''
+                word = question.text.partition(SAY)[2] or 'word'
                 answer = SimpleNamespace(
-                    text=' '.join(['word'] * words[index]), confidence=1.0, abstained=False,
+                    text=' '.join([word] * words[index]), confidence=1.0, abstained=False,
                     object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
                     reason=reason, tokens=words[index], facts=question.facts) if reason else None
                 if reason:
                     left.remove(index)
-                yield Progress(index, '' if reason == 'cancelled' else 'word ', words[index],
+                yield Progress(index, '' if reason == 'cancelled' else f'{word} ', words[index],
                                answer)
 
 
