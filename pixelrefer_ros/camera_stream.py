@@ -15,6 +15,7 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.camera import Camera
 from pixelrefer_ros.camera_output import CameraOutput
+from pixelrefer_ros.camera_thread import CameraThread
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.clicking import Clicks
 from pixelrefer_ros.counters import Counters
@@ -77,6 +78,7 @@ class CameraStream:
             table, self.ring, self.tracking, settings.stamp_wait,
             lambda: node.get_parameter('click_corrects').value,
             lambda: node.get_parameter('click_label').value, output.fault)
+        self._thread = CameraThread(node, f'camera {name}')
         #: The image topic, by its full name.
         self.topic = ''
         self._subscriptions: list[Any] = []
@@ -113,9 +115,11 @@ class CameraStream:
             click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
             self._subscribe_depth(), self._subscribe_images()]
         self.topic = self._subscriptions[-1].topic_name
+        self._thread.__enter__()
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._thread.__exit__(None, None, None)
         for subscription in reversed(self._subscriptions):
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
@@ -135,5 +139,5 @@ class CameraStream:
         return self._node.create_subscription(
             kind, self._cameras.topic(self.name, name), callback,
             copy(LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS),
-            callback_group=MutuallyExclusiveCallbackGroup(),
+            callback_group=self._thread.group,
             qos_overriding_options=QoSOverridingOptions.with_default_policies())

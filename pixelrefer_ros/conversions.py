@@ -100,13 +100,19 @@ def frame_from_compressed(message: CompressedImage, camera: str) -> Frame:
 def label_image(header: Header, size: tuple[int, int], entries: list[Entry]) -> Image:
     """16UC1 [height, width]: each pixel the index of its object, 0 for none. Where masks overlap
     the smaller object is seen, as if it lay in front."""
-    labels = np.zeros(size, np.uint16)
+    height, width = size
+    message = Image(header=header, height=height, width=width, encoding='16UC1', is_bigendian=0,
+                    step=2 * width)
+    # The message's own array is grown and written to: one that is assigned would be copied.
+    data = message.data
+    data.append(0)
+    data *= 2 * height * width
+    labels = np.frombuffer(data, '<u2').reshape(height, width)
     seen = [entry for entry in entries if entry.sight.mask is not None]
     for entry in sorted(seen, key=lambda entry: -entry.sight.area):
-        labels[entry.sight.mask] = entry.index
-    message = Image(header=header, height=size[0], width=size[1], encoding='16UC1',
-                    is_bigendian=0, step=2 * size[1])
-    message.data = array('B', labels.astype('<u2').tobytes())
+        x, y, w, h = entry.sight.box
+        part = np.s_[y:y + h, x:x + w]
+        np.copyto(labels[part], entry.index, where=entry.sight.mask[part])
     return message
 
 

@@ -11,7 +11,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.objects import Entry, ObjectTable
-from pixelrefer_ros.worker import Worker, internal
+from pixelrefer_ros.worker import OBSERVING, Worker, internal
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EncodingWorker(Worker):
     def __init__(self, engine, table: ObjectTable, counters: Counters,
                  on_fault: Callable[[int, str, PixelReferError], None], *,
                  threads: int) -> None:
-        super().__init__('encoder', threads)
+        super().__init__('encoder', threads, OBSERVING)
         self._engine = engine
         self._table = table
         self._counters = counters

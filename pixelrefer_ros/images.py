@@ -55,7 +55,8 @@ def check_size(width: int, height: int) -> None:
 
 def decode_rows(data: bytes, *, width: int, height: int, encoding: str, step: int,
                 is_bigendian: bool) -> np.ndarray:
-    """uint8 RGB [height, width, 3] of raw rows, each `step` bytes long (0: no padding).
+    """uint8 RGB [height, width, 3] of raw rows, each `step` bytes long (0: no padding). May be a
+    view of `data`, which must not change after this.
 
     height: of the image; planar encodings have half as many rows of chroma behind. Raises
     PixelReferError BAD_ENCODING, or BAD_IMAGE when size, step and bytes do not fit.
@@ -77,8 +78,7 @@ def decode_rows(data: bytes, *, width: int, height: int, encoding: str, step: in
     if rows.itemsize == 2:
         rows = (rows >> 8).astype(np.uint8)
     if conversion is None:
-        # A copy: the frame outlives the message.
-        return np.array(rows, np.uint8, order='C')
+        return np.ascontiguousarray(rows)
     return cv2.cvtColor(np.ascontiguousarray(rows), conversion)
 
 

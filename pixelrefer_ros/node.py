@@ -55,9 +55,8 @@ class PixelReferNode(LifecycleNode):
         self._served = Services(
             self, self._active_pipeline, lambda: self.table.epoch, self.publishing,
             self.settings.stream_goals)
-        #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
-        #: in lockstep for the tracker.
-        self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
+        #: Callbacks that may wait for an answer at a time, each in a thread of the executor.
+        self.waiting_callbacks = self.settings.stream_goals
         self._connections = Connections(self)
         self._missing = optional.missing()
         if self._missing:

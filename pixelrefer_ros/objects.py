@@ -23,9 +23,10 @@ _ID = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
 
 @dataclass(frozen=True)
 class Sight:
-    """What the tracker said of an object last. state: as in TrackedObject. box: x, y, width,
-    height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds, last_seen_ns 0
-    while the object was not seen in this epoch. position: None where position_error says why."""
+    """What the tracker said of an object last. state: as in TrackedObject. mask: bool [H, W]
+    or None; box: around the mask, x, y, width, height in pixels, or None; stamps in nanoseconds,
+    last_seen_ns 0 while the object was not seen in this epoch. position: None where
+    position_error says why."""
 
     state: int
     score: float = 0.0

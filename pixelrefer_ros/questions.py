@@ -16,7 +16,7 @@ from pixelrefer_ros import conversions
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
-from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
+from pixelrefer_ros.worker import ANSWERING, Worker, cancelled, internal, shutting_down
 
 #: Codes of errors that are no fault of the question.
 FAULTS = ('OUT_OF_MEMORY', 'NOT_FINITE', 'INTERNAL')
@@ -85,7 +85,7 @@ class LanguageWorker(Worker):
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
                  publish: Callable[[Answer, float], bool], *, model: str, queue: int, batch: int,
                  alone: bool, threads: int) -> None:
-        super().__init__('language', threads)
+        super().__init__('language', threads, ANSWERING)
         self._engine = engine
         self._table = table
         self._encoder = encoder

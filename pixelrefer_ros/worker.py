@@ -15,6 +15,8 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models
 from pixelrefer_ros.failures import Failures
 
+#: How nice workers are to one another, and to tracking, where the CPU is busy: see `be_nice`.
+OBSERVING, ANSWERING = 5, 10
 #: Seconds that a worker rests after a fault.
 PAUSE = 0.1
 
@@ -50,19 +52,28 @@ def budget(threads: int, share: int) -> int:
     return threads or max(1, cores // share)
 
 
+def be_nice(more: int) -> None:
+    """Raise the calling thread's nice value, so that it gets less of a busy CPU than others of the
+    process. Only Linux knows one for each thread."""
+    if more and sys.platform == 'linux':
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + more)
+
+
 class Worker(ABC):
     """Runs what `next_work` returns, and sleeps on `condition` while it returns None.
 
     Subclasses guard their queue with `condition` and notify it, and tell `failures` how their work
-    went. threads: of PyTorch on the CPU in
-    this worker. The worker is a context manager: it runs inside.
+    went. threads: of PyTorch on the CPU in this worker. nice: how much of the CPU it leaves to more
+    urgent ones, see `be_nice`. The worker is a context manager: it runs inside.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, nice: int = 0) -> None:
         self.condition = threading.Condition()
         self.closed = False
         self.failures = Failures()
         self._threads = threads
+        self._nice = nice
         self._thread = threading.Thread(target=self._run, name=name)
 
     @abstractmethod
@@ -105,6 +116,8 @@ class Worker(ABC):
             self._thread.join()
 
     def _run(self) -> None:
+        # First, since the threads that PyTorch makes for this one are as nice as it is then.
+        be_nice(self._nice)
         begun = False
         while not self.closed:
             try:

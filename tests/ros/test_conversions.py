@@ -78,10 +78,10 @@ def test_the_byte_order_of_the_message_counts():
 
 
 def test_a_frame_outlives_its_message():
-    message = Image(height=32, width=48, encoding='rgb8', step=144, data=PIXELS.tobytes())
-    found = conversions.frame_from_image(message, 'camera').image
-    message.data[0] = 255 - message.data[0]
-    np.testing.assert_array_equal(found, PIXELS)
+    found = [conversions.frame_from_image(Image(
+        height=32, width=48, encoding='rgb8', step=144, data=pixels.tobytes()), 'camera').image
+        for pixels in (PIXELS, 255 - PIXELS)]
+    np.testing.assert_array_equal(found[0], PIXELS)
 
 
 @pytest.mark.parametrize('bits, scale', [(8, 1), (16, 257)])
@@ -158,6 +158,13 @@ def test_a_file_of_colours_comes_out_as_rgb(suffix, exact):
     assert error.max() == 0 if exact else error.mean() < 2
 
 
+def test_pixels_that_are_rgb_already_are_not_copied():
+    message = Image(height=32, width=48, encoding='rgb8', step=144, data=PIXELS.tobytes())
+    frame = conversions.frame_from_image(message, 'camera')
+    assert np.shares_memory(frame.image, np.frombuffer(message.data, np.uint8))
+    assert frame.image.flags.writeable
+
+
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
 def test_a_file_that_is_cut_anywhere_is_refused(suffix):
     data = cv2.imencode(suffix, picture())[1].tobytes()
@@ -230,8 +237,8 @@ def test_more_run_lengths_than_the_mask_has_pixels_are_refused_unread():
 def test_in_the_label_image_the_smaller_object_lies_in_front():
     whole, part = np.ones((20, 30), bool), np.zeros((20, 30), bool)
     part[5:10, 5:10] = True
-    entries = [Entry('part', 300, 1, Sight(1, mask=part, area=25)),
-               Entry('whole', 2, 1, Sight(1, mask=whole, area=600)),
+    entries = [Entry('part', 300, 1, Sight(1, mask=part, area=25, box=(5, 5, 5, 5))),
+               Entry('whole', 2, 1, Sight(1, mask=whole, area=600, box=(0, 0, 30, 20))),
                Entry('gone', 3, 1, Sight(TrackedObject.LOST))]
     message = conversions.label_image(Header(), (20, 30), entries)
     found = np.frombuffer(message.data, '<u2').reshape(20, 30)
