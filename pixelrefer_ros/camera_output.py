@@ -8,7 +8,7 @@ from std_msgs.msg import Header
 from pixelrefer.msg import Event, TrackedObjectArray
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_ros import conversions, overlay
+from pixelrefer_ros import conversions, overlay, overridable
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.objects import Entry
 from pixelrefer_ros.publishing import DEPTH, Publishing
@@ -26,7 +26,7 @@ class CameraOutput:
         self._camera = camera
         self._publishing = publishing
         self._publishers = [
-            node.create_lifecycle_publisher(kind, cameras.own_topic(camera, name), DEPTH)
+            overridable.publisher(node, kind, cameras.own_topic(camera, name), DEPTH)
             for kind, name in ((TrackedObjectArray, 'objects'), (Image, 'label_image'),
                                (CompressedImage, 'overlay/compressed'))]
         self._objects, self._labels, self._overlay = self._publishers

@@ -2,17 +2,16 @@
 """All that serves one camera while the node is active: what comes in, recent frames, tracking."""
 
 from collections.abc import Callable
-from copy import copy
 from typing import Any
 
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import overridable
 from pixelrefer_ros.camera import Camera
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.camera_thread import CameraThread
@@ -107,9 +106,9 @@ class CameraStream:
         self.depth.clear()
 
     def __enter__(self) -> 'CameraStream':
-        click = self._node.create_subscription(
-            PointStamped, self._cameras.own_topic(self.name, 'click'), self._clicks.point,
-            CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
+        click = overridable.subscription(
+            self._node, PointStamped, self._cameras.own_topic(self.name, 'click'),
+            self._clicks.point, CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
         # Depth before images, so that it is there when a frame is tracked.
         self._subscriptions = [
             click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
@@ -135,9 +134,7 @@ class CameraStream:
         return self._subscribe(Image, 'image', self.camera.image)
 
     def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> Any:
-        # A copy: rclpy writes the overrides of one topic into the profile that it is given.
-        return self._node.create_subscription(
-            kind, self._cameras.topic(self.name, name), callback,
-            copy(LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS),
-            callback_group=self._thread.group,
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        return overridable.subscription(
+            self._node, kind, self._cameras.topic(self.name, name), callback,
+            LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS,
+            callback_group=self._thread.group)

@@ -7,6 +7,7 @@ from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import Header
 
 from pixelrefer.msg import Latency
+from pixelrefer_ros import overridable
 from pixelrefer_ros.conversions import nanoseconds
 from pixelrefer_ros.counters import Counters
 
@@ -18,7 +19,7 @@ class Lateness:
 
     def __init__(self, node: LifecycleNode) -> None:
         self._clock = node.get_clock()
-        self._publisher = node.create_lifecycle_publisher(Latency, '~/debug/latency_ms', DEPTH)
+        self._publisher = overridable.publisher(node, Latency, '~/debug/latency_ms', DEPTH)
         self._latencies, self._ages = Counters(), Counters()
         self._topics: set[str] = set()
 

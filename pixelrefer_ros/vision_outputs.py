@@ -9,7 +9,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from std_msgs.msg import Header
 
-from pixelrefer_ros import optional
+from pixelrefer_ros import optional, overridable
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.conversions import vector_message
 from pixelrefer_ros.objects import Entry
@@ -38,7 +38,7 @@ class VisionOutputs:
             return
         kinds = self._kinds
         self._publishers = [
-            node.create_lifecycle_publisher(kind, cameras.own_topic(camera, name), qos)
+            overridable.publisher(node, kind, cameras.own_topic(camera, name), qos)
             for kind, name, qos in ((kinds.Detection2DArray, 'detections', DEPTH),
                                     (kinds.Detection3DArray, 'detections_3d', DEPTH),
                                     (kinds.LabelInfo, 'label_info', LATCHED))]

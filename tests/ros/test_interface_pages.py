@@ -192,7 +192,8 @@ REMAPPED = {'image` or `image/compressed': '/camera/image_raw/compressed',
 OPTIONAL = {'/bond': 'bondpy', '/pixelrefer/detections': 'vision_msgs',
             '/pixelrefer/detections_3d': 'vision_msgs', '/pixelrefer/label_info': 'vision_msgs'}
 #: What the example of the page overrides.
-OVERRIDDEN = {'/camera/image_raw/compressed', '/camera/camera_info'}
+OVERRIDDEN = {'/camera/image_raw/compressed': 'reliable', '/camera/camera_info': 'reliable',
+              '/pixelrefer/label_image': 'best effort'}
 
 
 def test_the_table_of_qos_is_what_the_graph_shows(endpoints):
@@ -205,7 +206,7 @@ def test_the_table_of_qos_is_what_the_graph_shows(endpoints):
             if optional.load(OPTIONAL.get(topic, 'rclpy')) is not None}
     assert set(rows) == {topic for topic in endpoints if '/_action/' not in topic} - STANDARD
     for topic, (reliability, durability) in rows.items():
-        wanted = 'reliable' if topic in OVERRIDDEN else reliability
+        wanted = OVERRIDDEN.get(topic, reliability)
         found = endpoints[topic]
         policies = [one.name.lower().replace('_', ' ')
                     for one in (found.reliability, found.durability)]
