@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page's side of ROS: hears a node's picture, objects, events and state, for those who watch."""
+"""The page's side of ROS: hears a node's picture, objects, events and state for those who look."""
 
 import json
 import logging

@@ -46,7 +46,8 @@ class Browser:
                 while len(self.outbox) > MOST_WAITING and not sending.done():
                     await asyncio.sleep(0.05)
         except Malformed as error:
-            await self._socket.close(code=WSCloseCode.POLICY_VIOLATION, message=str(error).encode()[:120])
+            await self._socket.close(
+                code=WSCloseCode.POLICY_VIOLATION, message=str(error).encode()[:120])
         finally:
             for doing in self._under_way.values():
                 doing.cancel()

@@ -26,9 +26,10 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())
 APT_KEYS = {
     'action_msgs', 'ament_cmake', 'ament_cmake_pytest', 'ament_cmake_python', 'ament_index_python',
     'bondpy', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
-    'python3-aiohttp', 'python3-numpy', 'python3-opencv', 'python3-pil', 'python3-pytest', 'rcl_interfaces', 'rclpy',
-    'ros2cli', 'ros2launch', 'rosgraph_msgs', 'rosidl_default_generators', 'rosidl_default_runtime',
-    'sensor_msgs', 'std_msgs', 'std_srvs', 'tf2_ros_py', 'vision_msgs',
+    'python3-aiohttp', 'python3-numpy', 'python3-opencv', 'python3-pil', 'python3-pytest',
+    'rcl_interfaces', 'rclpy', 'ros2cli', 'ros2launch', 'rosgraph_msgs',
+    'rosidl_default_generators', 'rosidl_default_runtime', 'sensor_msgs', 'std_msgs', 'std_srvs',
+    'tf2_ros_py', 'vision_msgs',
 }
 
 

@@ -82,7 +82,8 @@ def test_a_box_selects_what_is_in_it_and_questions_about_it_are_answered(looks_a
     person.picture(picture())
     person.reads('#objects .badge', 'tracked')
     person.ask('What colour is <object:red>?')
-    person.see.until("!!document.querySelector('#answers li.done, #answers li.unsure')", 'an answer')
+    person.see.until("!!document.querySelector('#answers li.done, #answers li.unsure')",
+                     'an answer')
     assert person.see.text('#answers .text') == person.robot.answers[-1].text != ''
     person.see.click('#objects .actions button')
     person.reads('#answers .asked', 'Describe red')
