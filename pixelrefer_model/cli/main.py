@@ -13,8 +13,7 @@ VERBS = (describe, ask, download, doctor)
 #: Verbs that need ROS 2: the module of each, which has `add` and `run` like the others, and what
 #: its line of the help says. It is imported when its verb is asked for.
 ROS_VERBS = {
-    'click': ('pixelrefer_ros.page.command',
-              "a node's picture in the browser, to click and to ask (needs ROS 2)"),
+    'click': ('pixelrefer_ros.page.command', 'show a node in the browser (needs ROS 2)'),
     'replay': ('pixelrefer_ros.replay_command', 'play a bag into a node (needs ROS 2)'),
 }
 #: What went wrong with the machine or its checkpoints; all else is the request's own fault.
