@@ -154,7 +154,9 @@ def test_parameters_that_the_index_names_are_those_of_the_node():
 
 
 def test_encodings_are_those_that_are_read():
-    for first, encodings in (('encoding', images.ENCODINGS), ('depth encoding', depth.ENCODINGS)):
+    for first, encodings in (
+            ('encoding', {**images.ENCODINGS, **images.PLANAR}),
+            ('depth encoding', depth.ENCODINGS)):
         named = [name for row in table('subscribed', first=first)
                  for name in re.findall(r'`(\w+)`', row[0])]
         assert sorted(named) == sorted(encodings)
@@ -193,7 +195,7 @@ OPTIONAL = {'/bond': 'bondpy', '/pixelrefer/detections': 'vision_msgs',
             '/pixelrefer/detections_3d': 'vision_msgs', '/pixelrefer/label_info': 'vision_msgs'}
 #: What the example of the page overrides.
 OVERRIDDEN = {'/camera/image_raw/compressed': 'reliable', '/camera/camera_info': 'reliable',
-              '/pixelrefer/label_image': 'best effort'}
+              '/pixelrefer/overlay/compressed': 'best effort'}
 
 
 def test_the_table_of_qos_is_what_the_graph_shows(endpoints):
