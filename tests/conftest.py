@@ -31,6 +31,8 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, 'workerinput'):
+        return  # one of several processes; the one that collects their reports sees all
     _mistakes[:] = mistakes(skipped, listed())
     if _mistakes and exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
