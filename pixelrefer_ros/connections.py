@@ -12,6 +12,9 @@ from rclpy.node import Node
 from rclpy.qos import QoSCompatibility, qos_check_compatible
 from rclpy.topic_endpoint_info import TopicEndpointInfo
 
+#: The name of a node whose topics were discovered before it was.
+UNKNOWN = '_NODE_NAME_UNKNOWN_'
+
 
 class Connections:
     """Of every topic that a node publishes or subscribes to, those of its own tools included."""
@@ -66,6 +69,8 @@ class Connections:
 
 
 def _name(end: TopicEndpointInfo) -> str:
+    if end.node_name == UNKNOWN:
+        return 'a node whose name is not known yet'
     return f'{end.node_namespace.rstrip("/")}/{end.node_name}'
 
 

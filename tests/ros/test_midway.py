@@ -14,7 +14,7 @@ from lifecycle_msgs.msg import Transition
 from ros_support import ROOT, SECOND, Goal, running
 from rosgraph_msgs.msg import Clock
 from standin_node import ENDLESS
-from test_threads import SOON, answering, asking, reply_of, select
+from test_threads import answering, asking, reply_of, select
 
 from pixelrefer.msg import ErrorCode
 from pixelrefer_ros import conversions
@@ -121,7 +121,7 @@ def forgotten(robot, goal: Goal) -> None:
 
 def test_a_result_that_nobody_fetches_is_kept_for_a_time_and_no_longer(robot):
     select(robot, 'cup')
-    with Goal(robot, 'What is it?', 'cup', deadline=SOON) as goal:
+    with Goal(robot, 'What is it?', 'cup') as goal:
         assert goal.result().error_code == ErrorCode.OK
         forgotten(robot, goal)
 

@@ -61,7 +61,9 @@ def test_each_round_of_a_bag_is_an_epoch_of_its_own(tmp_path, bag, simulated, lo
         values = robot.values()
         count = {name: int(values[f'frames_{name}']) for name in (
             'seen', 'tracked', 'dropped', 'out_of_order', 'failed', 'rejected')}
-        assert count['seen'] == ROUNDS * COUNT and count['tracked'] == len(tracked)
+        # Best effort loses images on a busy machine; of those that came each is counted once.
+        assert count['seen'] == ROUNDS * COUNT or not lockstep
+        assert count['tracked'] == len(tracked)
         assert 2 * count['seen'] == sum(count.values())
         # The last image of a round may come after the clock of the next.
         assert count['out_of_order'] <= (ROUNDS - 1 if simulated and not lockstep else 0)
