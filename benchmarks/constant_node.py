@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from pixelrefer_model.answer import Answer, Progress
+from pixelrefer_model.engine import EngineSettings
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.memory.keyframes import EveryInterval
 from pixelrefer_model.prompt import Box
 from pixelrefer_ros import models, node
 
@@ -62,7 +62,7 @@ class ConstantEngine:
         self.tracker = ConstantTracker()
         self.memory = SimpleNamespace(
             observe=lambda observations: None, clear=lambda: None, held=lambda: (0, 0))
-        self.settings = SimpleNamespace(keyframes=EveryInterval(0.5))
+        self.settings = EngineSettings()
 
     def tracker_of(self, _camera: str) -> ConstantTracker:
         return self.tracker

@@ -94,16 +94,16 @@ class Overhead:
 def overhead(sizes: Sizes, folder: Path) -> Overhead:
     """Parts 1 and 2."""
     frames = round(sizes.seconds * sizes.rate_hz / sizes.rounds)
-    late, log = folder / 'late.json', folder / 'overhead.log'
+    late = folder / 'late.json'
     cpu, plain_cpu = [], []
-    with Processes({}, log) as processes, Watcher() as watcher:
+    with Processes({}, folder / 'overhead.log') as processes, Watcher() as watcher:
 
         def publish(topic: str, count: int, pid: int) -> float:
             """Publish images; CPU milliseconds that each of them cost the process that listens."""
             before = cpu_seconds(pid)
             processes.start('camera', 'benchmarks.peers', 'camera', topic, count, sizes.rate_hz)
             if processes.wait_for('camera', needed=('node', 'plain', 'labels')) != 0:
-                raise RuntimeError(f'a process ended:\n{log.read_text(errors="replace")[-3000:]}')
+                raise RuntimeError('a process ended before all images were published')
             return 1e3 * (cpu_seconds(pid) - before) / count
 
         plain = processes.start(
@@ -278,8 +278,13 @@ def main(argv: list[str] | None = None) -> int:
             'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST',
             'FASTRTPS_DEFAULT_PROFILES_FILE': str(PROFILE), 'PYTHONPATH': os.pathsep.join(
                 filter(None, (str(ROOT), os.environ.get('PYTHONPATH'))))})
-        found = overhead(sizes, Path(folder))
-        quiet, asked = answering(sizes.passes, Path(folder)) if sizes.passes else ([], [])
+        try:
+            found = overhead(sizes, Path(folder))
+            quiet, asked = answering(sizes.passes, Path(folder)) if sizes.passes else ([], [])
+        except RuntimeError:
+            for log in Path(folder).glob('*.log'):
+                print(log.read_text(encoding='utf-8', errors='replace')[-3000:], file=sys.stderr)
+            raise
     text = '\n'.join(table(sizes, found, quiet, asked))
     print(text)
     args.out.write_text(text, encoding='utf-8')

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A watcher of the node: what it publishes and when it comes, its counters, calls of its services."""
+"""A watcher of the node: what it publishes and when that comes, its counters, its services."""
 
 import os
 import threading
