@@ -94,5 +94,6 @@ def ellipse(height: int, width: int, box: tuple[int, int, int, int]) -> np.ndarr
 
 if __name__ == '__main__':
     models.load = lambda settings: ConstantEngine()
+    models.tune = lambda engine, settings: None
     models.window = models.check_text = models.limit_threads = lambda it: it
     node.main()

@@ -5,6 +5,7 @@ A skip is easily taken for a pass: one test that is skipped for a reason nobody 
 unseen. So every test that may be skipped is listed in expected_skips.txt, with what it needs.
 """
 
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
@@ -18,11 +19,28 @@ def _muon() -> bool:
     return hasattr(torch.optim, 'Muon')
 
 
+def _browser() -> bool:
+    sys.path.append(str(LIST.with_name('ros')))
+    try:
+        from headless import find_browser
+    except ImportError:  # without aiohttp it cannot be driven either
+        return False
+    finally:
+        sys.path.pop()
+    return find_browser() is not None
+
+
+def _shared_memory() -> bool:
+    return Path('/dev/shm').exists() and shutil.disk_usage('/dev/shm').free >= 1 << 30
+
+
 #: What tests need that is no package to import.
 OTHER_NEEDS: dict[str, Callable[[], bool]] = {
     'linux': lambda: sys.platform == 'linux',
     'git-checkout': lambda: (LIST.parents[1] / '.git').exists(),
     'torch-2.9': _muon,
+    'browser': _browser,
+    'shared-memory': _shared_memory,
 }
 
 
@@ -34,8 +52,8 @@ def is_here(need: str) -> bool:
 
 
 def listed(path: Path = LIST) -> dict[str, tuple[str, ...]]:
-    """What each test of the list needs, by its id without parameters; a file stands for all of its
-    tests. Raises ValueError for a line that is not an id and at least one need, or an id that comes
+    """What each test of the list needs, by its id; one without parameters stands for all of them, a
+    file for all of its tests. Raises ValueError for a line that is not an id and at least one need, or an id that comes
     twice."""
     found: dict[str, tuple[str, ...]] = {}
     for line in path.read_text().splitlines():
@@ -55,7 +73,8 @@ def mistakes(skipped: Mapping[str, bool], expected: Mapping[str, tuple[str, ...]
     found = []
     for test, was in sorted(skipped.items()):
         plain = test.partition('[')[0]
-        needs = expected.get(plain, expected.get(plain.partition('::')[0]))
+        needs = next((expected[name] for name in (test, plain, plain.partition('::')[0])
+                      if name in expected), None)
         if needs is None:
             if was:
                 found.append(f'{test} was skipped and is not in {LIST.name}')

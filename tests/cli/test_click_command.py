@@ -27,7 +27,7 @@ def test_the_help_names_it_where_ros_is_not_installed():
 
 @pytest.mark.parametrize('module, told', [
     ('pixelrefer_ros', 'pixelrefer_ros'),
-    pytest.param('rclpy', 'cannot be imported here', marks=there),
+    pytest.param('rclpy', 'cannot be imported here', marks=there, id='rclpy'),
     ('aiohttp', 'pip install aiohttp')])
 def test_what_is_missing_is_one_line(module, told):
     result = without(module, line=['click'])

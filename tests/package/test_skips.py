@@ -11,8 +11,8 @@ import pytest
 from skips import LIST, OTHER_NEEDS, is_here, listed, mistakes
 
 ROOT = Path(__file__).resolve().parents[2]
-EXPECTED = {'a.py::test_one': ('tf2_ros',), 'b.py': ('rclpy', 'pixelrefer'),
-            'b.py::test_signal': ('rclpy', 'linux')}
+EXPECTED = {'a.py::test_one': ('tf2_ros',), 'a.py::test_two[x]': ('torchao',),
+            'b.py': ('rclpy', 'pixelrefer'), 'b.py::test_signal': ('rclpy', 'linux')}
 
 
 @pytest.mark.parametrize('skipped, present, said', [
@@ -20,6 +20,8 @@ EXPECTED = {'a.py::test_one': ('tf2_ros',), 'b.py': ('rclpy', 'pixelrefer'),
     ({'a.py::test_one': False}, {'tf2_ros'}, ''),
     ({'a.py::test_one[x]': True}, {'tf2_ros'}, 'although tf2_ros is here'),
     ({'a.py::test_one': False}, set(), 'ran without tf2_ros'),
+    ({'a.py::test_two[x]': True, 'a.py::test_two[y]': False}, set(), ''),
+    ({'a.py::test_two[y]': True}, set(), 'is not in expected_skips.txt'),
     ({'a.py::test_other': True}, set(), 'is not in expected_skips.txt'),
     ({'a.py::test_other': False}, set(), ''),
     ({'b.py': True}, {'rclpy'}, ''),
@@ -33,7 +35,7 @@ def test_what_is_skipped_is_what_is_missing(skipped, present, said):
 
 def test_every_test_of_the_list_exists():
     for test in listed():
-        path, _, name = test.partition('::')
+        path, _, name = test.partition('[')[0].partition('::')
         assert (ROOT / path).is_file(), test
         functions = {node.name for node in ast.walk(ast.parse((ROOT / path).read_text()))
                      if isinstance(node, ast.FunctionDef)}
