@@ -13,7 +13,7 @@ HEARTBEATS = 16
 
 class LifecycleBond:
     """A context manager: inside, a manager can bond with the node, as those of Nav2 do, on the topic
-    `bond` under the node's name.
+    `bond` of its namespace, under the node's name.
 
     timeout: seconds without a heartbeat after which either side counts the other as gone; 0: no
     bond. Without bondpy there is none either. A manager that is gone is told of in the log; the

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is published of one camera's frames: objects, label image, overlay, and vision_msgs."""
 
-from rclpy.lifecycle import LifecycleNode
+from contextlib import ExitStack
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
@@ -18,27 +20,30 @@ from pixelrefer_ros.vision_outputs import VisionOutputs
 class CameraOutput:
     """The publishers of one camera, a context manager. Everything goes out under the header of the
     image that it belongs to, and nothing of an epoch after its end; silent unless the node is
-    active. All but `rejected` is called by the tracking worker."""
+    active. `tracked`, `state_changed` and `added` are called by the tracking
+    worker, the others by any thread."""
 
     def __init__(self, node: LifecycleNode, cameras: Cameras, camera: str,
                  publishing: Publishing) -> None:
-        self._node = node
         self._camera = camera
         self._publishing = publishing
-        self._publishers = [
-            overridable.publisher(node, kind, cameras.own_topic(camera, name), DEPTH)
-            for kind, name in ((TrackedObjectArray, 'objects'), (Image, 'label_image'),
-                               (CompressedImage, 'overlay/compressed'))]
-        self._objects, self._labels, self._overlay = self._publishers
-        self._vision = VisionOutputs(node, cameras, camera)
+        with ExitStack() as stack:
+            def publisher(kind: type, name: str) -> LifecyclePublisher:
+                made = overridable.publisher(node, kind, cameras.own_topic(camera, name), DEPTH)
+                stack.callback(node.destroy_lifecycle_publisher, made)
+                return made
+
+            self._objects = publisher(TrackedObjectArray, 'objects')
+            self._labels = publisher(Image, 'label_image')
+            self._overlay = publisher(CompressedImage, 'overlay/compressed')
+            self._vision = stack.enter_context(VisionOutputs(node, cameras, camera))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> 'CameraOutput':
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._vision.__exit__(None, None, None)
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._stack.close()
 
     def tracked(self, frame: Frame, epoch: int, entries: list[Entry], arrived: float) -> bool:
         """Publish the objects of one frame; returns whether its epoch still lasts."""
@@ -61,6 +66,7 @@ class CameraOutput:
 
         lasts = publishing.while_current(epoch, publish)
         if lasts:
+            self._vision.published(entries)
             for publisher, _ in going_out:
                 publishing.lateness.note(publisher.topic_name, header, arrived)
         return lasts

@@ -2,6 +2,7 @@
 """All that serves one camera while the node is active: what comes in, recent frames, tracking."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from geometry_msgs.msg import PointStamped
@@ -59,11 +60,12 @@ class CameraStream:
                  begin_epoch: Callable[[str], None]) -> None:
         self._node = node
         self._settings = settings
+        self._table = table
         self._cameras = cameras
         self.name = name
         self.counters = counters
         self.ring = FrameRing(settings.frame_ring_mib * MIB)
-        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected, target)
+        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected, target, name)
         self.tracking = Tracking(
             engine, cameras, name, table, self.ring, encoder, output, counters,
             condition=worker.condition, failures=worker.failures,
@@ -75,12 +77,12 @@ class CameraStream:
                              begin_epoch, output.rejected)
         self._clicks = Clicks(
             table, self.ring, self.tracking, settings.stamp_wait,
-            lambda: node.get_parameter('click_corrects').value,
+            lambda: self._corrected(node.get_parameter('click_corrects').value),
             lambda: node.get_parameter('click_label').value, output.fault)
         self._thread = CameraThread(node, f'camera {name}')
         #: The image topic, by its full name.
         self.topic = ''
-        self._subscriptions: list[Any] = []
+        self._stack = ExitStack()
 
     @property
     def dropped(self) -> int:
@@ -106,22 +108,36 @@ class CameraStream:
         self.depth.clear()
 
     def __enter__(self) -> 'CameraStream':
-        click = overridable.subscription(
-            self._node, PointStamped, self._cameras.own_topic(self.name, 'click'),
-            self._clicks.point, CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
-        # Depth before images, so that it is there when a frame is tracked.
-        self._subscriptions = [
-            click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
-            self._subscribe_depth(), self._subscribe_images()]
-        self.topic = self._subscriptions[-1].topic_name
-        self._thread.__enter__()
+        with ExitStack() as stack:
+            # Depth before images, so that it is there when a frame is tracked.
+            for subscribe in (self._subscribe_clicks, self._subscribe_info, self._subscribe_depth,
+                              self._subscribe_images):
+                subscription = subscribe()
+                stack.callback(self._node.destroy_subscription, subscription)
+            self.topic = subscription.topic_name
+            stack.enter_context(self._thread)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._thread.__exit__(None, None, None)
-        for subscription in reversed(self._subscriptions):
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        self._stack.close()
+        # The counters outlive the slot.
+        self.counters.add('dropped', self.tracking.slot.dropped)
+        self.tracking.slot.dropped = 0
+
+    def _corrected(self, object_id: str) -> str:
+        """The object that a click here corrects: the one that is to be, unless another camera sees
+        it."""
+        entry = self._table.get(object_id)
+        return '' if entry is not None and entry.camera != self.name else object_id
+
+    def _subscribe_clicks(self) -> Any:
+        return overridable.subscription(
+            self._node, PointStamped, self._cameras.own_topic(self.name, 'click'),
+            self._clicks.point, CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
+
+    def _subscribe_info(self) -> Any:
+        return self._subscribe(CameraInfo, 'camera_info', self.depth.info)
 
     def _subscribe_depth(self) -> Any:
         if self._settings.depth_transport == 'compressed':
@@ -134,7 +150,10 @@ class CameraStream:
         return self._subscribe(Image, 'image', self.camera.image)
 
     def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> Any:
+        topic = self._cameras.topic(self.name, name)
+        if self._settings.lockstep:
+            # Not to be overridden: a parameter that was declared while live would win.
+            return self._node.create_subscription(
+                kind, topic, callback, LOCKSTEP_QOS, callback_group=self._thread.group)
         return overridable.subscription(
-            self._node, kind, self._cameras.topic(self.name, name), callback,
-            LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS,
-            callback_group=self._thread.group)
+            self._node, kind, topic, callback, LIVE_QOS, callback_group=self._thread.group)

@@ -19,8 +19,9 @@ from pixelrefer_ros.images import check_size
 from pixelrefer_ros.objects import Position, Sight
 from pixelrefer_ros.target_frame import TargetFrame
 
-#: Depth images are kept until so many newer ones came.
-KEPT = 8
+#: So many depth images are kept, the newest, or fewer where they are large: until a frame that
+#: waited and was tracked asks for its own. More than wait in lockstep.
+KEPT, KEPT_BYTES = 64, 128 << 20
 #: Encodings of depth (REP 118): type of a pixel, metres of one unit.
 ENCODINGS = {'32FC1': ('f4', 1.0), '16UC1': ('u2', 0.001), 'mono16': ('u2', 0.001)}
 NO_DEPTH = 'no depth image has come (topic `depth`)'
@@ -46,8 +47,9 @@ class Depth:
     """
 
     def __init__(self, near_ns: int, on_reject: Callable[[Header, PixelReferError], None],
-                 target: TargetFrame | None = None) -> None:
+                 target: TargetFrame | None = None, camera: str = '') -> None:
         self._near_ns = near_ns
+        self._name = camera
         self._on_reject = on_reject
         self._target = target
         self._lock = Lock()
@@ -88,6 +90,8 @@ class Depth:
             return
         with self._lock:
             self._images.append(image)
+            while len(self._images) > 1 and self._bytes() > KEPT_BYTES:
+                self._images.popleft()
             self._bad_image = ''
 
     def clear(self) -> None:
@@ -95,6 +99,9 @@ class Depth:
         with self._lock:
             self._images.clear()
             self._bad_image = ''
+
+    def _bytes(self) -> int:
+        return sum(image.values.nbytes for image in self._images)
 
     def placed(self, sight: Sight) -> Sight:
         """The sight with its position, or with the reason why there is none."""
@@ -121,13 +128,13 @@ class Depth:
         depth = image.values[part].astype(np.float32) * np.float32(image.unit)
         found = surface(sight.mask[part], depth, Pinhole(
             camera.fx, camera.fy, camera.cx - x, camera.cy - y, width, height))
-        seen = Position(image.frame_id, image.stamp_ns, found.placed())
+        seen = Position(image.frame_id, image.stamp_ns, found.placed(), camera=self._name)
         if self._target is None or self._target.frame in ('', image.frame_id):
             return seen
         # Without a transform there is no position at all: one in another frame than before would be
         # taken for one in this.
         pose = self._target.pose(image.frame_id, image.stamp_ns)
-        return Position(self._target.frame, image.stamp_ns, found.placed(pose), seen)
+        return Position(self._target.frame, image.stamp_ns, found.placed(pose), seen, self._name)
 
     def _near(self, stamp_ns: int) -> DepthImage:
         with self._lock:

@@ -114,8 +114,9 @@ class EncodingWorker(Worker):
         self._working = together
         return lambda: self._encode(first.frame, first.epoch, [p.keyframe for p in together])
 
-    def give_up(self) -> None:
+    def give_up(self) -> list[Callable[[], None]]:
         self._pending.clear()
+        return []
 
     def _encode(self, frame: Frame, epoch: int, keyframes: list[Keyframe]) -> None:
         began = time.monotonic()

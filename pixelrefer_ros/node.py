@@ -3,6 +3,7 @@
 
 import gc
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -41,6 +42,9 @@ class PixelReferNode(LifecycleNode):
         self._engine: Any = None
         self._pipeline: Pipeline | None = None
         self._ending = False
+        #: Held through a transition and through the end, which may come in the middle of one.
+        self._changing = threading.RLock()
+        self._tuning = threading.Lock()
         self._watched_before = False
         self._phase = 'unconfigured'
         self._problem = ''
@@ -73,10 +77,40 @@ class PixelReferNode(LifecycleNode):
     def finish(self) -> None:
         """Answer what waits, join the workers, let go of the models."""
         self._ending = True
-        self._stop()
-        self._free()
+        with self._changing:
+            self._stop()
+            self._free()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return FAILURE if self._ending else self._configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return FAILURE if self._ending else self._activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('deactivated', self._stop) or super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('cleaned up', self._free) or super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('shut down', self._stop, self._free) or super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._problem = f'{self._problem or "a transition failed"}; configure the node again'
+        self.get_logger().error(self._problem)
+        with self._changing:
+            super().on_deactivate(state)  # publishers too, whatever the failed transition got to
+            self._stop()
+            self._free()
+        return SUCCESS
+
+    def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._phase, self._problem = 'loading the models', ''
         try:
             self.settings = Settings.read(self)
@@ -87,10 +121,11 @@ class PixelReferNode(LifecycleNode):
             models.tune(self._engine, self.settings)
             self.publishing.configure(
                 self.settings, models.name_of(self.settings.tracker_model))
+            self.publishing.lateness.clear()
             cameras = Cameras(tuple(self.settings.cameras))
             self._seen = {name: Counters() for name in cameras.names}
-            self._outputs = {name: CameraOutput(self, cameras, name, self.publishing)
-                             for name in cameras.names}
+            for name in cameras.names:
+                self._outputs[name] = CameraOutput(self, cameras, name, self.publishing)
         except Exception as error:  # edge of the transition: the node stays, to be tried again
             self._free()
             self._phase = 'unconfigured'
@@ -102,7 +137,7 @@ class PixelReferNode(LifecycleNode):
             f'on {self.settings.device}')
         return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._problem = ''
         result = super().on_activate(state)
         try:
@@ -115,6 +150,7 @@ class PixelReferNode(LifecycleNode):
                 pipeline.begin_epoch('the node was activated again')
             self._watched_before = True
             self._pipeline = pipeline.__enter__()
+            self._tuned()  # what was set meanwhile
         except Exception as error:  # edge of the transition: the node stays, to be tried again
             super().on_deactivate(state)
             return self._failed('activated', error)
@@ -122,23 +158,6 @@ class PixelReferNode(LifecycleNode):
         self.get_logger().info('active: listening to ' + ', '.join(
             stream.topic for stream in pipeline.streams.values()))
         return result
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('deactivated', self._stop) or super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('cleaned up', self._free) or super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('shut down', self._stop, self._free) or super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._problem = f'{self._problem or "a transition failed"}; configure the node again'
-        self.get_logger().error(self._problem)
-        super().on_deactivate(state)  # publishers too, whatever the failed transition got to
-        self._stop()
-        self._free()
-        return SUCCESS
 
     def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
         """Say why a transition failed: in the log, in /diagnostics and to whoever asks."""
@@ -192,14 +211,16 @@ class PixelReferNode(LifecycleNode):
         """A parameter was set: those that are live take effect, the others wait to be read."""
         if self._phase == 'unconfigured':
             return
-        self.settings = Settings.read(self)
-        self._reporting.period = self.settings.diagnostics_period
-        self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
-        engine, pipeline = self._engine, self._pipeline
-        if engine is not None:
-            models.tune(engine, self.settings)
-        if pipeline is not None:
-            pipeline.settings = self.settings
+        # By several threads, of which one that read earlier must not write later.
+        with self._tuning:
+            self.settings = Settings.read(self)
+            self._reporting.period = self.settings.diagnostics_period
+            self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
+            engine, pipeline = self._engine, self._pipeline
+            if engine is not None:
+                models.tune(engine, self.settings)
+            if pipeline is not None:
+                pipeline.settings = self.settings
 
     def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""

@@ -41,7 +41,8 @@ class Sight:
 
 @dataclass(frozen=True)
 class Position:
-    """Where an object is: of the depth image of this stamp, in its frame or in the target frame.
+    """Where an object is: of the depth image of this stamp and camera, in its frame or in the target
+    frame.
 
     seen: the same in the depth image's own frame, where frame_id is the target frame.
     """
@@ -50,6 +51,7 @@ class Position:
     stamp_ns: int
     placed: Placed
     seen: 'Position | None' = None
+    camera: str = ''
 
     @property
     def as_seen(self) -> 'Position':
@@ -57,9 +59,10 @@ class Position:
         return self.seen or self
 
     @property
-    def moment(self) -> tuple[int, str]:
-        """Of what it was measured: alike for objects of one depth image."""
-        return self.stamp_ns, self.frame_id
+    def moment(self) -> tuple[int, str, str]:
+        """Of what it was measured: alike for objects of one depth image. Two cameras may give alike
+        stamps and frames."""
+        return self.stamp_ns, self.frame_id, self.camera
 
 
 #: Of every object when an epoch begins: stamps of the one before mean nothing in it.

@@ -134,8 +134,8 @@ RULES: dict[str, Rule] = {
     'frame_ring_mib': Rule(128, 'MiB of recent frames of each camera that prompts may name.', 1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
-    'click_corrects': Rule('', 'Id of the object that ~/click corrects; empty: a click selects a new '
-                           'object.', live=True),
+    'click_corrects': Rule('', 'Id of the object that ~/click corrects, of the camera that sees it; '
+                           'elsewhere, and if empty, a click selects a new object.', live=True),
     'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it.', 0, 1, live=True),
     'facts_in_prompt': Rule(False, 'Tell the model, with a question about now, what depth says of '
                             'the objects: sizes, distances and how they lie to one another.',

@@ -73,9 +73,10 @@ class Pipeline:
 
     def __enter__(self) -> 'Pipeline':
         with ExitStack() as stack:
+            # Before the worker that asks it, and so left after that has ended.
+            stack.enter_context(self.target)
             for worker in (self.language, self.encoder, self.tracker):
                 stack.enter_context(worker)
-            stack.enter_context(self.target)
             for stream in self.streams.values():
                 stack.enter_context(stream)
             jumps = self._node.get_clock().create_jump_callback(

@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.logging import get_logger
@@ -133,10 +134,10 @@ class LanguageWorker(Worker):
     def next_time(self) -> float | None:
         return min((request.deadline for request in self._requests), default=None)
 
-    def give_up(self) -> None:
-        for request in self._requests:
-            self._fail_rest(request, shutting_down())
+    def give_up(self) -> list[Callable[[], None]]:
+        waiting = list(self._requests)
         self._requests.clear()
+        return [partial(self._fail_rest, request, shutting_down()) for request in waiting]
 
     def _turns(self) -> list[Turn]:
         """The next batch, taken from the queue; requests with more to answer go to its end."""

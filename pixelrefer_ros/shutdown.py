@@ -13,6 +13,7 @@ from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.exceptions import InvalidHandle
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -97,8 +98,12 @@ def _spin(executor: Executor, stop: Stop) -> None:
             return
         except ExternalShutdownException:
             return
-        except BaseException:  # edge of the executor's thread
-            get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
+        except BaseException as error:  # edge of the executor's thread
+            if isinstance(error, InvalidHandle):
+                # Something was destroyed while the executor looked whether there is work for it.
+                get_logger('pixelrefer').debug(traceback.format_exc())
+            else:
+                get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
             # A pause, so that a fault which comes back at once does not eat a core.
             if stop.wait(0.1):
                 return

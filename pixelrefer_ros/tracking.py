@@ -5,6 +5,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Condition
 from typing import Any, Protocol
 
@@ -83,7 +84,7 @@ class Tracking:
             if len(self._requests) >= self._queue:
                 raise PixelReferError(
                     'BUSY', f'{len(self._requests)} requests to add objects are waiting; '
-                    f'{self._queue} are allowed')
+                    f'{self._queue} are allowed of one camera (parameter prompt_queue)')
             self._requests.append(request)
             self.condition.notify_all()
 
@@ -111,13 +112,13 @@ class Tracking:
         """When to look again, or None; as in Worker."""
         return min((request.expires for request in self._requests), default=None)
 
-    def give_up(self) -> None:
-        """Answer whatever waits and take no more; as in Worker."""
+    def give_up(self) -> list[Callable[[], None]]:
+        """Take no more, and give what answers whatever waits; as in Worker."""
         self._closed = True
-        for request in self._requests:
-            request.failed(shutting_down())
+        waiting = list(self._requests)
         self._requests.clear()
         self.slot.close()
+        return [partial(request.failed, shutting_down()) for request in waiting]
 
     def _servable(self, request: AddRequest, now: float) -> Callable[[], None] | None:
         """What to do for a request now, or None while its frame may still come."""
@@ -242,17 +243,20 @@ class Tracking:
             return
         self._newest = frame
         try:
-            tracks = self._tracker.step(frame)
+            self._track(frame, epoch, arrived)
         except PixelReferError as error:
             self._output.fault(epoch, 'tracking', error)
             self._failures.failed(error, self._work)
             self._counters.add('failed')
-            return
         except BaseException as found:  # edge of the worker: one frame must not end it
             self._failures.failed(self._fault(epoch, 'tracking', found), self._work)
             self._counters.add('failed')
-            return
-        self._failures.succeeded(self._work)
+        else:
+            self._failures.succeeded(self._work)
+
+    def _track(self, frame: Frame, epoch: int, arrived: float) -> None:
+        """Step the tracker and let everybody know."""
+        tracks = self._tracker.step(frame)
         self._processed = frame
         changes = self._table.update(
             {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,

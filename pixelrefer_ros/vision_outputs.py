@@ -51,21 +51,29 @@ class VisionOutputs:
             self._node.destroy_lifecycle_publisher(publisher)
         self._publishers.clear()
 
+    def published(self, entries: list[Entry]) -> None:
+        """What `messages` gave for these has gone out: an epoch that ended before would have kept
+        it from whoever comes late."""
+        self._labelled = _labels(entries)
+
     def messages(self, header: Header, entries: list[Entry]) -> list[tuple[Any, Any]]:
         """What is to be published of a frame: publishers with their messages."""
         if not self._publishers:
             return []
         flat, solid, labels = self._publishers
         going_out = []
-        labelled = tuple((entry.index, entry.object_id) for entry in entries)
+        labelled = _labels(entries)
         if labelled != self._labelled:
-            self._labelled = labelled
             going_out.append((labels, label_info(self._kinds, header, labelled)))
         if flat.get_subscription_count():
             going_out.append((flat, detections(self._kinds, header, entries)))
         if solid.get_subscription_count():
             going_out.append((solid, detections_3d(self._kinds, header, entries)))
         return going_out
+
+
+def _labels(entries: list[Entry]) -> tuple[tuple[int, str], ...]:
+    return tuple((entry.index, entry.object_id) for entry in entries)
 
 
 def label_info(kinds: Any, header: Header, labelled: tuple[tuple[int, str], ...]) -> Any:

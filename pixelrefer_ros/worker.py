@@ -81,8 +81,10 @@ class Worker(ABC):
         """The next piece of work; called with `condition` held, must not block."""
 
     @abstractmethod
-    def give_up(self) -> None:
-        """Answer whatever still waits; called once with `condition` held, by who closes."""
+    def give_up(self) -> list[Callable[[], None]]:
+        """Take whatever still waits out of the queue; called once with `condition` held, by who
+        closes. What it returns answers them, and is called when `condition` is free again: a reply
+        may need locks whose holders wait for `condition`."""
 
     def next_time(self) -> float | None:
         """When (monotonic seconds) to look again though nobody notifies, or None."""
@@ -107,8 +109,10 @@ class Worker(ABC):
             if self.closed:
                 return
             self.closed = True
-            self.give_up()
+            answers = self.give_up()
             self.condition.notify_all()
+        for answer in answers:
+            answer()
 
     def join(self) -> None:
         """Wait for the end of the thread."""

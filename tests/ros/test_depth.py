@@ -12,10 +12,16 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from pixelrefer.msg import ErrorCode, TimeWindow, TrackedObject
 from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.geometry import Placed
 from pixelrefer_ros import conversions
+from pixelrefer_ros import depth as depth_module
 from pixelrefer_ros.depth import KEPT, Depth, depth_from
-from pixelrefer_ros.objects import Sight
+from pixelrefer_ros.measuring import measured
+from pixelrefer_ros.objects import Position, Sight
 
+#: A thing of ten centimetres, a metre away.
+PLACED = Placed(np.array([0.0, 0.0, 1.0]), np.eye(3) * 1e-6, np.full(3, 0.1), np.full(3, 1e-3), 1e-3,
+                100, 100, np.array([0.0, 0.0, 1.0]))
 MASK = np.zeros((60, 80), bool)
 MASK[20:40, 30:60] = True
 
@@ -113,6 +119,34 @@ def test_why_the_newest_depth_or_calibration_could_not_be_used_is_the_reason(dep
     assert depth.placed(sight()).position_error == ''
     depth.info(info(focal=0.0))
     assert len(rejected) == 3 and depth.placed(sight()).position is not None
+
+
+def test_a_frame_that_waited_finds_its_own_depth(depth):
+    """In lockstep up to 16 frames wait, and live a large model may take a second or two."""
+    depth.info(info())
+    for number in range(60):
+        depth.image(message(np.full((60, 80), 1.0 + number, np.float32), '32FC1',
+                            stamp_ns=SECOND + number * 33_000_000))
+    placed = depth.placed(sight(SECOND)).position.placed
+    assert placed.position[2] == pytest.approx(1.0)
+
+
+def test_large_depth_images_are_bounded_by_their_bytes(depth, monkeypatch):
+    monkeypatch.setattr(depth_module, 'KEPT_BYTES', 5 * 60 * 80 * 4)
+    depth.info(info())
+    for number in range(20):
+        depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1',
+                            stamp_ns=SECOND + number * 100_000_000))
+    assert len(depth._images) == 5
+
+
+def test_objects_of_two_cameras_are_not_of_one_view_though_stamps_and_frames_are_alike():
+    one, other = (Position('optical', SECOND, PLACED, camera=name) for name in ('front', 'wrist'))
+    with pytest.raises(PixelReferError) as caught:
+        measured(one, other, SECOND)
+    assert caught.value.code == 'NO_POSITION'
+    assert measured(one, replace(one, placed=replace(PLACED, position=np.array([1.0, 0.0, 1.0]))),
+                    0).distance == pytest.approx(1.0)
 
 
 def test_few_depth_images_are_kept(depth):
