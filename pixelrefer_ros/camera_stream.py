@@ -51,13 +51,13 @@ LOCKSTEP_QOS = QoSProfile(
 class CameraStream:
     """A context manager: inside, the camera's topics are listened to.
 
-    begin_epoch(reason): called when stamps jump. on_click_error(epoch, what, error).
+    begin_epoch(reason): called when stamps jump, settle() before that, with no lock held.
     """
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, cameras: Cameras,
                  name: str, table: ObjectTable, worker: TrackingWorker, encoder: EncodingWorker,
                  output: CameraOutput, counters: Counters, target: TargetFrame,
-                 begin_epoch: Callable[[str], None]) -> None:
+                 begin_epoch: Callable[[str], None], settle: Callable[[], None]) -> None:
         self._node = node
         self._settings = settings
         self._table = table
@@ -74,7 +74,7 @@ class CameraStream:
             lockstep=settings.lockstep, place=self.depth.placed)
         worker.serve(self.tracking)
         self.camera = Camera(name, settings, table, self.ring, self.tracking.slot, counters,
-                             begin_epoch, output.rejected)
+                             begin_epoch, output.rejected, settle)
         self._clicks = Clicks(
             table, self.ring, self.tracking, settings.stamp_wait,
             lambda: self._corrected(node.get_parameter('click_corrects').value),

@@ -23,8 +23,10 @@ def cuda_values(device: str) -> dict[str, object]:
     """Memory and temperature of a CUDA device; nothing for others, or where PyTorch was not
     imported yet."""
     torch: Any = sys.modules.get('torch')
-    if torch is None or not torch.cuda.is_available() or not torch.cuda.is_initialized() \
-            or not (device.startswith('cuda') or device == 'auto'):
+    # While another thread imports it, it is there without its parts.
+    initialized = getattr(getattr(torch, 'cuda', None), 'is_initialized', None)
+    if not (device.startswith('cuda') or device == 'auto') or initialized is None \
+            or not initialized():
         return {}
     where = torch.device('cuda' if device == 'auto' else device)
     values: dict[str, object] = {

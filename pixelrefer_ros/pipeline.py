@@ -55,7 +55,7 @@ class Pipeline:
         self.streams = {
             name: CameraStream(
                 node, engine, settings, self.cameras, name, table, self.tracker, self.encoder,
-                outputs[name], seen[name], self.target, self._time_jumped)
+                outputs[name], seen[name], self.target, self._time_jumped, self._settle)
             for name in self.cameras.names}
         self._stack = ExitStack()
 
@@ -114,6 +114,11 @@ class Pipeline:
         self.tracker.wake()
         self.language.wake()
         return ids
+
+    def _settle(self) -> None:
+        """Wait for the frames that are to be tracked before time jumps: in lockstep all."""
+        for stream in self.streams.values():
+            stream.tracking.slot.settle()
 
     def _time_jumped(self, reason: str) -> None:
         """Start a new epoch, since stamps or the clock jumped."""

@@ -105,7 +105,7 @@ class Tracking:
                 return serve
         taken = self.slot.take()
         if taken is not None:
-            return lambda: self._step(taken)
+            return lambda: self._step_and_say(taken)
         return None
 
     def next_time(self) -> float | None:
@@ -235,6 +235,13 @@ class Tracking:
             self._output.added(frame, epoch, entry)
         shown = next((one for one in (frame, self._newest) if one.stamp_ns == track.stamp_ns), None)
         return entry, shown, track
+
+    def _step_and_say(self, waiting: Waiting) -> None:
+        """`_step`, and let know whoever waits for the frame."""
+        try:
+            self._step(waiting)
+        finally:
+            self.slot.done()
 
     def _step(self, waiting: Waiting) -> None:
         frame, epoch, arrived = waiting

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """/diagnostics tells memory and temperatures where they can be known, and leaves them out elsewhere."""
 
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,6 +17,11 @@ def zone(folder: Path, number: int, kind: str, temperature: str | None) -> None:
     (made / 'type').write_text(kind + '\n')
     if temperature is not None:
         (made / 'temp').write_text(temperature)
+
+
+def test_a_pytorch_that_is_being_imported_tells_nothing(monkeypatch):
+    monkeypatch.setitem(sys.modules, 'torch', ModuleType('torch'))
+    assert cuda_values('cuda') == cuda_values('auto') == cuda_values('cpu') == {}
 
 
 def test_the_hottest_zone_is_told_and_one_without_a_reading_is_not(tmp_path):
