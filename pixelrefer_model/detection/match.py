@@ -39,6 +39,15 @@ class MatchPolicy:
         if not (0 <= self.floor <= self.least <= 1 and 0 < self.margin <= 1):
             raise ValueError(f'{self}; 0 <= floor <= least <= 1 and 0 < margin <= 1 are allowed')
 
+    def changed(self, least: float = 0.0, margin: float = 0.0) -> 'MatchPolicy':
+        """With another least score and another margin; 0 leaves them."""
+        least = least or self.least
+        return MatchPolicy(least, margin or self.margin, min(self.floor, least))
+
+    def candidates(self, matches: Sequence[Match]) -> list[Match]:
+        """What an answer lists of matches that are best first: those that are like the words."""
+        return [match for match in matches if match.score >= self.floor][:MOST_CANDIDATES]
+
     def choose(self, words: str, matches: Sequence[Match]) -> Match:
         """The one that is meant, of matches best first.
 
@@ -50,7 +59,7 @@ class MatchPolicy:
                 'NO_MATCH', f'nothing in the image is like {words!r} (a score of {self.floor:.2f} '
                 'or more); other words, points, a box, a scribble or a mask are allowed', [])
         best = candidates[0]
-        listed = candidates[:MOST_CANDIDATES]
+        listed = self.candidates(matches)
         if best.score < self.least:
             raise NotSelected(
                 'UNSURE_MATCH', f'the best match of {words!r} scores {best.score:.2f}; '

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from pixelrefer_model.detection.likelihood import log_likelihood
-from pixelrefer_model.detection.match import Match, MatchPolicy
+from pixelrefer_model.detection.match import Match, MatchPolicy, area, intersection
 from pixelrefer_model.detection.proposals import Proposal, ProposalPolicy, propose
 from pixelrefer_model.detection.words import check_words
 from pixelrefer_model.device import guarded
@@ -35,6 +35,8 @@ QUESTIONS = ('What is <object1>?', 'What colour is <object1>?',
 #: Words that restrict nothing.
 _EMPTY = frozenset({'a', 'an', 'the', 'this', 'that', 'one', 'thing', 'object', 'item'})
 MOST_WORDS = 8
+#: A proposal is never less sure than that, so that there is a logarithm.
+LEAST_SURE = 1e-6
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class Calibration:
     The values were fitted on scenes of the training split by `training/words.py --calibrate`.
     """
 
-    bias: float
-    words: float
-    sure: float
+    bias: float = 3.2
+    words: float = 2.4
+    sure: float = 3.9
 
     def score(self, log_likelihood: float, sure: float) -> float:
         """0 to 1."""
-        odds = self.bias + self.words * log_likelihood + self.sure * math.log(max(sure, 1e-6))
+        odds = self.bias + self.words * log_likelihood + self.sure * math.log(max(sure, LEAST_SURE))
         return 1 / (1 + math.exp(-max(-60.0, min(60.0, odds))))
 
 
@@ -60,8 +62,8 @@ class ReferringDetector:
 
     def __init__(self, network: Sam2Network, model: PixelReferLite, *,
                  proposals: ProposalPolicy = ProposalPolicy(),
-                 calibration: Calibration = Calibration(0.0, 1.0, 1.0),
-                 policy: MatchPolicy = MatchPolicy(least=0.5, margin=0.3, floor=0.1)) -> None:
+                 calibration: Calibration = Calibration(),
+                 policy: MatchPolicy = MatchPolicy(least=0.4, margin=0.4, floor=0.1)) -> None:
         self._network = network
         self._encoder = RegionEncoder(model)
         self._language = LanguageModel(model)
@@ -81,10 +83,14 @@ class ReferringDetector:
         """See Detector."""
         wanted = content_words(words)
         proposals, objects = self.look(image)
-        fits = self.fit(objects, wanted).sum(1).tolist()
+        return self.matches(proposals, self.fit(objects, wanted).sum(1).tolist())
+
+    def matches(self, proposals: Sequence[Proposal], fits: Sequence[float]) -> list[Match]:
+        """Matches best first, of proposals and the log likelihood of all words for each."""
         scored = [(self._calibration.score(fit, one.sure), one)
                   for fit, one in zip(fits, proposals, strict=True)]
-        return distinct_matches([pair for pair in scored if pair[0] >= self.policy.floor])
+        return [Match(_box(one), score) for score, one in distinct(
+            [pair for pair in scored if pair[0] >= self.policy.floor])]
 
     def look(self, image: np.ndarray) -> tuple[list[Proposal], Tensor]:
         """The things in an image and their object tokens [R, K, D]."""
@@ -117,16 +123,16 @@ def content_words(words: str) -> list[str]:
     return found
 
 
-def distinct_matches(scored: Sequence[tuple[float, Proposal]]) -> list[Match]:
-    """Matches best first, without those that show a part of a better one, or more than it: masks
-    that share over half of the smaller of the two."""
+def distinct(scored: Sequence[tuple[float, Proposal]]) -> list[tuple[float, Proposal]]:
+    """Best first, without those that show a part of a better one, or more than it: boxes that share
+    half of the smaller of the two, or more."""
     kept: list[tuple[float, Proposal]] = []
     for score, one in sorted(scored, key=lambda pair: (-pair[0], -pair[1].sure)):
-        size = int(one.mask.sum())
-        if all(2 * int((one.mask & other.mask).sum()) <= min(size, int(other.mask.sum()))
+        box = _box(one)
+        if all(2 * intersection(box, _box(other)) < min(area(box), area(_box(other)))
                for _, other in kept):
             kept.append((score, one))
-    return [Match(_box(one), score) for score, one in kept]
+    return kept
 
 
 def _box(proposal: Proposal) -> Box:
