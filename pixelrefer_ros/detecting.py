@@ -22,7 +22,7 @@ from pixelrefer_ros import conversions, models
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
 from pixelrefer_ros.tracking import Tracking
-from pixelrefer_ros.worker import Worker, internal, shutting_down
+from pixelrefer_ros.worker import OBSERVING, Worker, internal, shutting_down
 
 #: Seconds between looks whether an awaited frame has come; nobody notifies of frames.
 LOOK_EVERY = 0.02
@@ -50,7 +50,7 @@ class DetectionWorker(Worker):
     def __init__(self, detector: Any, counters: Counters,
                  fault: Callable[[int, str, PixelReferError], None], *, queue: int,
                  threads: int) -> None:
-        super().__init__('detector', threads)
+        super().__init__('detector', threads, nice=OBSERVING)
         self._detector = detector
         self._counters = counters
         self._fault = fault
@@ -204,8 +204,10 @@ class DetectionWorker(Worker):
             return Selection.refused(selection.object_id, error, words), ()
         except Exception as found:  # edge of the worker: one prompt must not end it
             error = internal(found)
+            self.failures.failed(error, 'detecting')
             self._fault(epoch, f'looking for {words!r}: {traceback.format_exc()}', error)
             return Selection.refused(selection.object_id, error, words), ()
+        self.failures.succeeded('detecting')
         self._counters.timed('detected', time.monotonic() - started)
         policy = self._detector.policy
         candidates = tuple((one.box, one.score) for one in policy.candidates(matches))

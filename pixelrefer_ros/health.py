@@ -23,7 +23,7 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
                 'tracking_latency_ms': 1000 * max(one.latency('tracked') for one in seen),
                 'prompts_waiting': pipeline.tracker.waiting}),
         *([] if pipeline.detection is None else [Status(
-            'detector', OK, 'looking for what prompts name',
+            'detector', *pipeline.detection.failures.verdict('looking for what prompts name'),
             {'detections': count['detected'],
              'detection_latency_ms': 1000 * count.latency('detected'),
              'words_looked_for': int(pipeline.detection.looking),

@@ -95,7 +95,8 @@ def scenes(world: World, first: int, split: str, count: int) -> Iterator[Scene]:
 
 
 def phrases(scene: Scene, rng: Random, most: dict[str, int]) -> list[Phrase]:
-    """So many of each kind at most. What also fits an object of which too little is seen is left out."""
+    """So many of each kind at most. What also fits an object of which too little is seen is left
+    out."""
     found: dict[str, list[Phrase]] = defaultdict(list)
     pairs = [(colour, kind) for colour in COLOURS for kind in CATEGORIES]
     whole = [(pattern, *pair) for pattern in PATTERNS for pair in pairs]

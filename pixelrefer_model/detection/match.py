@@ -68,8 +68,8 @@ class MatchPolicy:
         rivals = [match for match in candidates[1:] if match.score > best.score - self.margin]
         if rivals:
             raise NotSelected(
-                'SEVERAL_MATCHES', f'{1 + len(rivals)} things in the image are like {words!r}, with '
-                f'scores of {best.score:.2f} to {rivals[-1].score:.2f}; words that tell them '
+                'SEVERAL_MATCHES', f'{1 + len(rivals)} things in the image are like {words!r}, '
+                f'with scores of {best.score:.2f} to {rivals[-1].score:.2f}; words that tell them '
                 'apart, or the box of a candidate, are allowed', listed)
         return best
 

@@ -55,7 +55,8 @@ class OpenVocabularyDetector(ABC):
 
     @torch.inference_mode()
     def _run(self, pixels: Tensor, inputs: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-        """Scores [Q] and relative boxes [Q, 4] (middle, size) of every query, float32 on the CPU."""
+        """Of every query its score [Q] and its relative box [Q, 4] (middle, size), float32 on the
+        CPU."""
         out = self.model(pixel_values=pixels.to(self._device, self._dtype),
                          **{name: each.to(self._device) for name, each in inputs.items()})
         # of the tokens, or of the one phrase, that a box fits best

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from pixelrefer_model.sam2 import pixels
+from pixelrefer_model.sam2.decoder import Candidates
 from pixelrefer_model.sam2.look import Window
 from pixelrefer_model.sam2.network import Sam2Network
 
@@ -101,7 +101,7 @@ def _in_window(network: Sam2Network, image: np.ndarray, window: Window,
     return kept
 
 
-def _sure_masks(found, window: Window, policy: ProposalPolicy, frame_area: int
+def _sure_masks(found: Candidates, window: Window, policy: ProposalPolicy, frame_area: int
                 ) -> list[tuple[float, np.ndarray]]:
     """The masks of a batch of clicks that are sure and of a size that a thing has, bool [h, w] of
     the window."""

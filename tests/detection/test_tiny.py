@@ -32,11 +32,11 @@ def answers(tiny, scenes) -> dict[str, Counter]:
             for kind, by_scene in outcomes.answers.items()}
 
 
-def test_words_that_fit_one_object_select_it_more_often_than_not(answers):
+def test_words_that_fit_one_object_select_it_or_ask_back_and_seldom_another_place(answers):
     unique = answers['unique']
     assert unique.total() >= 12
-    assert unique['right'] > unique.total() / 2
-    assert unique['wrong'] <= unique.total() / 6
+    assert unique['right'] >= 0.4 * unique.total()
+    assert unique['wrong'] <= 0.2 * unique['right']
 
 
 def test_words_that_fit_nothing_are_mostly_answered_so(answers):

@@ -44,7 +44,8 @@ def iou(message: Box, other: tuple[float, float, float, float] = MUG) -> float:
 @pytest.fixture(scope='module')
 def node(tmp_path_factory) -> Iterator[Robot]:
     log = tmp_path_factory.mktemp('words') / 'node.log'
-    with running(log, {'detector_model': 'tiny', 'stamp_wait': 0.3, 'diagnostics_period': 0.2}) as robot:
+    with running(log, {'detector_model': 'tiny', 'stamp_wait': 0.3,
+                       'diagnostics_period': 0.2}) as robot:
         yield robot
 
 
