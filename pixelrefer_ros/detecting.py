@@ -189,7 +189,7 @@ class DetectionWorker(Worker):
     @staticmethod
     def _hand_on(request: AddRequest, tracking: Tracking) -> None:
         try:
-            tracking.add(request)
+            tracking.add(request, waited=True)
         except PixelReferError as error:
             request.failed(error)
 

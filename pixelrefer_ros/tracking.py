@@ -78,12 +78,14 @@ class Tracking:
 
     # --- by any thread
 
-    def add(self, request: AddRequest) -> None:
-        """Queue a request. Raises PixelReferError BUSY or SHUTTING_DOWN."""
+    def add(self, request: AddRequest, *, waited: bool = False) -> None:
+        """Queue a request. waited: it had its place in the detector's queue, which is as long and
+        gives two at most of each of its own, so that it is not refused for newer ones. Raises
+        PixelReferError BUSY or SHUTTING_DOWN."""
         with self.condition:
             if self._closed:
                 raise shutting_down()
-            if len(self._requests) >= self._queue:
+            if len(self._requests) >= self._queue * (3 if waited else 1):
                 raise PixelReferError(
                     'BUSY', f'{len(self._requests)} requests to add objects are waiting; '
                     f'{self._queue} are allowed of one camera (parameter prompt_queue)')

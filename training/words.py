@@ -41,8 +41,9 @@ MOMENTS = (0.1, 0.6, 1.1, 1.6, 2.1)
 #: Phrases of a scene, at most: that one object fits, none, none though each word fits something,
 #: several.
 MOST = {'unique': 3, 'absent': 2, 'near': 2, 'several': 2}
-#: The same for the calibration: about as many that something fits as that nothing does.
-CALIBRATION_MOST = {'unique': 40, 'absent': 6, 'near': 4, 'several': 40}
+#: The calibration rests on every phrase of one or two words that something fits, and on this share
+#: of the others: together about as many.
+ABSENT_SHARE = 0.15
 RIGHT_IOU = 0.5
 #: How often the calibration is fitted to what is left when it has chosen among overlapping
 #: proposals.
@@ -94,9 +95,9 @@ def scenes(world: World, first: int, split: str, count: int) -> Iterator[Scene]:
         yield Scene(shot.rgb, facts, [_box(shot.seg == i + 1) for i in range(len(facts))])
 
 
-def phrases(scene: Scene, rng: Random, most: dict[str, int]) -> list[Phrase]:
-    """So many of each kind at most. What also fits an object of which too little is seen is left
-    out."""
+def phrases(scene: Scene, rng: Random) -> list[Phrase]:
+    """Those that are measured: a few of each kind. What also fits an object of which too little is
+    seen is left out."""
     found: dict[str, list[Phrase]] = defaultdict(list)
     pairs = [(colour, kind) for colour in COLOURS for kind in CATEGORIES]
     whole = [(pattern, *pair) for pattern in PATTERNS for pair in pairs]
@@ -114,8 +115,20 @@ def phrases(scene: Scene, rng: Random, most: dict[str, int]) -> list[Phrase]:
         elif not fitting and len(words) == 2:
             kind = 'near' if set(words) <= seen else 'absent'
             found[kind].append(Phrase(made.words, kind, ()))
-    return [one for kind, count in most.items()
-            for one in rng.sample(found[kind], min(count, len(found[kind])))]
+    return [one for kind, most in MOST.items()
+            for one in rng.sample(found[kind], min(most, len(found[kind])))]
+
+
+def calibration_phrases(scene: Scene, rng: Random) -> list[Phrase]:
+    """Those that the calibration rests on: a kind, a colour or a pattern with a kind."""
+    made = []
+    for words in [*((kind,) for kind in CATEGORIES), *(
+            (look, kind) for look in (*COLOURS, *PATTERNS) for kind in CATEGORIES)]:
+        fitting = [i for i, fact in enumerate(scene.facts) if fact.area and _fits(words, fact)]
+        if all(scene.facts[i].visible for i in fitting) and (
+                fitting or rng.random() < ABSENT_SHARE):
+            made.append(Phrase('the ' + ' '.join(words), 'calibration', tuple(fitting)))
+    return made
 
 
 def _fits(words: Sequence[str], fact: Fact) -> bool:
@@ -135,12 +148,11 @@ def _is_one_of(box: Box, scene: Scene, objects: Sequence[int]) -> bool:
     return any(box_iou(box, scene.boxes[i]) > RIGHT_IOU for i in objects)
 
 
-def _asked(detector: ReferringDetector, scene: Scene, rng: Random, most: dict[str, int] = MOST
+def _asked(detector: ReferringDetector, scene: Scene, made: list[Phrase]
            ) -> tuple[list[Proposal], list[tuple[Phrase, list[float]]]]:
     """The proposals of a scene, and each phrase with how well it fits them; no word is asked about
     twice."""
     proposals, objects = detector.look(scene.image)
-    made = phrases(scene, rng, most)
     words = sorted({word for phrase in made for word in content_words(phrase.words)})
     fit = dict(zip(words, detector.fit(objects, words).T, strict=True))
     return proposals, [(phrase, sum(fit[word] for word in content_words(phrase.words)).tolist())
@@ -152,7 +164,7 @@ def measure(detector: ReferringDetector, made: Iterator[Scene], seed: int) -> Ou
     the name of the error. Of several fitting objects each is right."""
     outcomes = Outcomes()
     for number, scene in enumerate(made):
-        proposals, asked = _asked(detector, scene, Random(f'{seed} {number}'))
+        proposals, asked = _asked(detector, scene, phrases(scene, Random(f'{seed} {number}')))
         for phrase, fits in asked:
             try:
                 chosen = detector.policy.choose(phrase.words, detector.matches(proposals, fits))
@@ -169,7 +181,7 @@ def calibrate(detector: ReferringDetector, made: Iterator[Scene]) -> Calibration
     rows = []
     for number, scene in enumerate(made):
         proposals, asked = _asked(
-            detector, scene, Random(f'calibration {number}'), CALIBRATION_MOST)
+            detector, scene, calibration_phrases(scene, Random(f'calibration {number}')))
         for phrase, fits in asked:
             right = [_is_one_of(_box(one.mask), scene, phrase.objects) for one in proposals]
             rows.append((proposals, fits, right))

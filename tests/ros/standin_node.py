@@ -119,7 +119,7 @@ class StandInDetector:
 class StandInEngine:
     """What the node uses of a PerceptionEngine."""
 
-    def __init__(self, step_seconds: float, detector_model: str) -> None:
+    def __init__(self, step_seconds: float, detector_model: str = '') -> None:
         self.tracker = StandInTracker(step_seconds)
         self.trackers = {}
         self.memory = StandInMemory()
