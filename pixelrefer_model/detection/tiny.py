@@ -44,12 +44,13 @@ class Calibration:
     """Log odds that a proposal is what a name means: `bias` + `words` x the log likelihood of its
     words + `sure` x the log of how sure the proposal is.
 
-    The values were fitted on scenes of the training split by `training/words.py --calibrate`.
+    The values were fitted on scenes of the training split, by `training/words.py --calibrate
+    --scenes 50`.
     """
 
-    bias: float = 3.2
-    words: float = 2.4
-    sure: float = 3.9
+    bias: float = 3.4
+    words: float = 1.7
+    sure: float = 4.6
 
     def score(self, log_likelihood: float, sure: float) -> float:
         """0 to 1."""
