@@ -3,6 +3,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -138,14 +139,11 @@ def prompt_from(message: PromptMessage, width: int, height: int) -> Prompt:
 
 
 def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
-    if message.text.strip():
+    if words_of(message):
         raise PixelReferError(
-            'UNSUPPORTED', 'a text prompt is not served by this version; points, a box, a '
-            'scribble or a mask are allowed')
-    has_mask = bool(message.mask.height or message.mask.width or message.mask.counts)
-    given = [name for name, there in (
-        ('points', message.points), ('a box', message.box), ('a scribble', message.scribble),
-        ('a mask', has_mask)) if there]
+            'UNSUPPORTED', 'a text prompt needs a detector, which the parameter detector_model '
+            'names (`tiny` for the small world); points, a box, a scribble or a mask are allowed')
+    given = _forms(message)
     if not given:
         if len(message.labels):
             raise PixelReferError(
@@ -157,7 +155,7 @@ def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
         raise PixelReferError(
             'BAD_POINTS', f'{" and ".join(given)} in one prompt; points and a box '
             'together, or one of these alone, are allowed')
-    if has_mask:
+    if 'a mask' in given:
         mask = message.mask
         check_mask_size((mask.height, mask.width), width, height)
         return MaskPrompt(rle.decode(mask.counts, mask.height, mask.width))
@@ -176,6 +174,26 @@ def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
             'BAD_BOX', f'{len(message.box)} boxes in one prompt; one is allowed')
     box = message.box[0]
     return Box(box.x, box.y, box.x + box.width, box.y + box.height, clicks)
+
+
+def words_of(message: PromptMessage) -> str:
+    """The text of a prompt, empty where it has none. Raises PixelReferError BAD_POINTS for one that
+    has other forms as well."""
+    if not message.text.strip():
+        return ''
+    if given := _forms(message):
+        raise PixelReferError(
+            'BAD_POINTS', f'a text and {" and ".join(given)} in one prompt; a text alone is '
+            'allowed, or points, a box, a scribble or a mask')
+    return message.text
+
+
+def _forms(message: PromptMessage) -> list[str]:
+    """What a prompt shows the object by, beside text."""
+    has_mask = bool(message.mask.height or message.mask.width or message.mask.counts)
+    return [name for name, there in (
+        ('points', message.points), ('a box', message.box), ('a scribble', message.scribble),
+        ('a mask', has_mask)) if there]
 
 
 def _points(pixels: list) -> np.ndarray:
@@ -242,10 +260,13 @@ def fill_measure(response: Measure.Response, first: Position, second: Position,
     response.second_size_deviation = vector_message(second.placed.size_deviation)
 
 
-def prompt_result(object_id: str, error: PixelReferError | None,
-                  tracked: TrackedObject | None) -> PromptResult:
-    """What became of one prompt."""
-    message = PromptResult(id=object_id)
+def prompt_result(object_id: str, error: PixelReferError | None, tracked: TrackedObject | None,
+                  candidates: Sequence[tuple[Box, float]] = ()) -> PromptResult:
+    """What became of one prompt. candidates: boxes with their scores."""
+    message = PromptResult(
+        id=object_id, candidate_scores=[float(score) for _, score in candidates], candidates=[
+            BoxMessage(x=float(box.x0), y=float(box.y0), width=float(box.x1 - box.x0),
+                       height=float(box.y1 - box.y0)) for box, _ in candidates])
     if error is not None:
         message.error_code, message.error_msg = error_number(error.code), error.message
     if tracked is not None:

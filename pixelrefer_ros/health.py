@@ -22,6 +22,12 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
                 'tracking_rate_hz': sum(one.rate('tracked') for one in seen),
                 'tracking_latency_ms': 1000 * max(one.latency('tracked') for one in seen),
                 'prompts_waiting': pipeline.tracker.waiting}),
+        *([] if pipeline.detection is None else [Status(
+            'detector', *pipeline.detection.failures.verdict('looking for what prompts name'),
+            {'detections': count['detected'],
+             'detection_latency_ms': 1000 * count.latency('detected'),
+             'words_looked_for': int(pipeline.detection.looking),
+             'words_waiting': pipeline.detection.waiting})]),
         Status('encoder', *pipeline.encoder.failures.verdict('observing'),
                {'observations_made': count['observations'],
                 'observations_held': observations, 'token_mib': token_bytes / MIB,

@@ -34,6 +34,11 @@ def load(settings: Settings) -> Any:
             tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,
                                         stride=settings.tracker_memory_stride),
             tracker_compute=ComputePolicy(compile_encoder=settings.tracker_compile)))
+    if settings.detector_model:
+        from pixelrefer_model.detection import load_detector
+        engine.detector = load_detector(
+            settings.detector_model, device=settings.device, dtype=getattr(torch, settings.dtype),
+            least=settings.detector_score, margin=settings.detector_margin)
     engine.warm_up()
     return engine
 
@@ -71,6 +76,13 @@ def window(span: tuple[int, int] | None) -> Any:
     """The window from first to last stamp, in nanoseconds; None: now."""
     from pixelrefer_model.memory import Now, Span
     return Now() if span is None else Span(*span)
+
+
+def check_words(words: str) -> str:
+    """Words that name an object. Raises PixelReferError NO_PROMPT, QUESTION_TOO_LONG or
+    SPECIAL_TOKEN."""
+    from pixelrefer_model.detection import check_words
+    return check_words(words)
 
 
 def check_text(question: str) -> None:

@@ -70,6 +70,13 @@ RULES: dict[str, Rule] = {
                           'a name that was downloaded.'),
     'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
                         'that was downloaded.'),
+    'detector_model': Rule('', 'Detector of what a prompt names in words: `tiny` (of the packaged '
+                           'models, for the small world), a folder with a Grounding DINO or an '
+                           'OWLv2, or a name that was downloaded; empty: none.'),
+    'detector_score': Rule(0.0, 'Least score of what words select; less is UNSURE_MATCH; 0: as '
+                           'suits the detector.', 0.0, 1.0),
+    'detector_margin': Rule(0.0, 'How much less the next best has to score, or it is '
+                            'SEVERAL_MATCHES; 0: as suits the detector.', 0.0, 1.0),
     'tracker_input_size': Rule(0, 'Side in pixels of the image that the tracker sees, a multiple '
                                'of 32 from 64 on; less is faster and loses small objects; 0: as '
                                'its checkpoint says (the released ones 1024).', 0, 4096),
@@ -172,6 +179,9 @@ class Settings:
     depth_transport: str
     tracker_model: str
     refer_model: str
+    detector_model: str
+    detector_score: float
+    detector_margin: float
     tracker_input_size: int
     tracker_memory_frames: int
     tracker_memory_stride: int

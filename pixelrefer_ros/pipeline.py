@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that lives while the node is active: a stream for each camera and the three workers."""
+"""All that lives while the node is active: a stream for each camera and the workers."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rclpy.clock import ClockType, JumpThreshold
@@ -14,6 +15,7 @@ from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.camera_stream import CameraStream
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.detecting import DetectionWorker
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
@@ -57,6 +59,18 @@ class Pipeline:
                 node, engine, settings, self.cameras, name, table, self.tracker, self.encoder,
                 outputs[name], seen[name], self.target, self._time_jumped, self._settle)
             for name in self.cameras.names}
+        #: None where the parameter detector_model names no detector.
+        self.detection: DetectionWorker | None = None
+        if engine.detector is not None:
+            self.detection = DetectionWorker(
+                engine.detector, counters, publishing.fault, queue=settings.prompt_queue,
+                threads=budget(settings.encoder_threads, 4))
+            if settings.lockstep:
+                for stream in self.streams.values():
+                    stream.tracking.hold = partial(self.detection.holds, stream.tracking)
+        #: In the order in which they are told to close; last to start, first to be joined.
+        self._workers = [worker for worker in (
+            self.detection, self.tracker, self.encoder, self.language) if worker is not None]
         self._stack = ExitStack()
 
     def stream(self, camera: str, object_ids: Iterable[str] = ()) -> CameraStream:
@@ -75,7 +89,7 @@ class Pipeline:
         with ExitStack() as stack:
             # Before the worker that asks it, and so left after that has ended.
             stack.enter_context(self.target)
-            for worker in (self.language, self.encoder, self.tracker):
+            for worker in reversed(self._workers):
                 stack.enter_context(worker)
             for stream in self.streams.values():
                 stack.enter_context(stream)
@@ -97,7 +111,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Answer everything that waits with SHUTTING_DOWN and take nothing more."""
-        for worker in (self.tracker, self.encoder, self.language):
+        for worker in self._workers:
             worker.close()
 
     def begin_epoch(self, reason: str, *, keep: bool = True) -> list[str]:
@@ -113,6 +127,8 @@ class Pipeline:
         # Frames in the slots carry the epoch they came in, so this may be late.
         self.tracker.wake()
         self.language.wake()
+        if self.detection is not None:
+            self.detection.wake()
         return ids
 
     def _settle(self) -> None:

@@ -72,16 +72,20 @@ class Tracking:
         #: a prompt that was caught up is told of this frame.
         self._newest: Frame | None = None
         self._closed = False
+        #: While it is true no frame is tracked: in lockstep a detector is looking for a prompt.
+        self.hold: Callable[[], bool] = lambda: False
         self.slot: Slot = make_slot(condition)
 
     # --- by any thread
 
-    def add(self, request: AddRequest) -> None:
-        """Queue a request. Raises PixelReferError BUSY or SHUTTING_DOWN."""
+    def add(self, request: AddRequest, *, waited: bool = False) -> None:
+        """Queue a request. waited: it had its place in the detector's queue, which is as long and
+        gives two at most of each of its own, so that it is not refused for newer ones. Raises
+        PixelReferError BUSY or SHUTTING_DOWN."""
         with self.condition:
             if self._closed:
                 raise shutting_down()
-            if len(self._requests) >= self._queue:
+            if len(self._requests) >= self._queue * (3 if waited else 1):
                 raise PixelReferError(
                     'BUSY', f'{len(self._requests)} requests to add objects are waiting; '
                     f'{self._queue} are allowed of one camera (parameter prompt_queue)')
@@ -93,6 +97,29 @@ class Tracking:
         """Requests that wait."""
         return len(self._requests)
 
+    def find(self, request: AddRequest, now: float,
+             look: Callable[[int | None], Frame | None]) -> Frame | None:
+        """The frame of a request, by `look`; None while it may still come. Raises PixelReferError
+        CANCELLED, STAMP_IN_FUTURE where it did not come in time, or what FrameRing.find raises."""
+        if request.epoch != self._table.epoch:
+            raise cancelled()
+        frame = look(request.stamp_ns)
+        if frame is None and now >= request.expires:
+            wanted = 'newest' if request.stamp_ns is None else f'{exact(request.stamp_ns)} s'
+            raise PixelReferError(
+                'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
+                f'the newest has {exact(self._ring.newest().stamp_ns)} s, and the stamp of '
+                'a frame is allowed')
+        return frame
+
+    def seen(self, stamp_ns: int | None) -> Frame | None:
+        """The frame of a stamp, tracked or not; None where it may still come. Of no stamp the
+        newest, in lockstep of those that were tracked. Raises what FrameRing.find raises."""
+        newest = self._ring.newest()
+        if stamp_ns is not None:
+            return self._ring.find(stamp_ns, self._future_ns)
+        return self._tracked() if self._lockstep else newest
+
     # --- the worker's thread
 
     def next_work(self) -> Callable[[], None] | None:
@@ -103,7 +130,7 @@ class Tracking:
             if serve is not None:
                 self._requests.remove(request)
                 return serve
-        taken = self.slot.take()
+        taken = None if self.hold() else self.slot.take()
         if taken is not None:
             return lambda: self._step_and_say(taken)
         return None
@@ -122,30 +149,23 @@ class Tracking:
 
     def _servable(self, request: AddRequest, now: float) -> Callable[[], None] | None:
         """What to do for a request now, or None while its frame may still come."""
-        if request.epoch != self._table.epoch:
-            return lambda: request.failed(cancelled())
         try:
-            frame = self._frame(request.stamp_ns)
-            if frame is None and now >= request.expires:
-                wanted = 'newest' if request.stamp_ns is None else f'{exact(request.stamp_ns)} s'
-                raise PixelReferError(
-                    'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
-                    f'the newest has {exact(self._ring.newest().stamp_ns)} s, and the stamp of '
-                    'a frame is allowed')
+            frame = self.find(request, now, self._frame)
         except PixelReferError as error:
             return lambda error=error: request.failed(error)
         return None if frame is None else lambda: self._serve(request, frame)
 
     def _frame(self, stamp_ns: int | None) -> Frame | None:
-        newest = self._ring.newest()
+        frame = self.seen(stamp_ns)
         # In lockstep a prompt never runs ahead of the frames before it.
-        processed = self._processed if self._epoch == self._table.epoch else None
-        if stamp_ns is None:
-            return processed if self._lockstep else newest
-        frame = self._ring.find(stamp_ns, self._future_ns)
-        if self._lockstep and (processed is None or stamp_ns > processed.stamp_ns):
-            return None
+        if self._lockstep and frame is not None:
+            tracked = self._tracked()
+            return frame if tracked is not None and frame.stamp_ns <= tracked.stamp_ns else None
         return frame
+
+    def _tracked(self) -> Frame | None:
+        """The newest frame of this epoch that was tracked."""
+        return self._processed if self._epoch == self._table.epoch else None
 
     def _align(self, stamp_ns: int) -> int:
         """Bring the tracker into line with the table, before work on a frame of `stamp_ns`;

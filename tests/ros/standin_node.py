@@ -2,17 +2,21 @@
 """The real node around a stand-in for its models, for tests of threads and nothing else.
 
 Its tracker gives every object a fixed mask and may be slow, its language model says `word` until
-it is stopped. Run as a program: `standin_node STEP_SECONDS [stumbles] [forgets] --ros-args ...`.
+it is stopped, its detector finds the red box once it may. Run as a program:
+`standin_node STEP_SECONDS [stumbles] [forgets] --ros-args ...`.
 """
 
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from pixelrefer_model.answer import Progress
+from pixelrefer_model.detection import Match, MatchPolicy
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.prompt import Box
 from pixelrefer_ros import models, node, streaming
 
 TRACKED = SimpleNamespace(name='TRACKED')
@@ -97,13 +101,29 @@ class StandInMemory:
         return len(self.newest), 0
 
 
+class StandInDetector:
+    """Finds the red box of the tests' picture, whatever it is told to look for, once there is a
+    file of the name that `detector_model` gives."""
+
+    policy = MatchPolicy(0.5, 0.2, 0.1)
+
+    def __init__(self, go: Path) -> None:
+        self._go = go
+
+    def detect(self, image, words):
+        while not self._go.exists():
+            time.sleep(0.01)
+        return [Match(Box(60, 80, 120, 150), 0.9)]
+
+
 class StandInEngine:
     """What the node uses of a PerceptionEngine."""
 
-    def __init__(self, step_seconds: float) -> None:
+    def __init__(self, step_seconds: float, detector_model: str = '') -> None:
         self.tracker = StandInTracker(step_seconds)
         self.trackers = {}
         self.memory = StandInMemory()
+        self.detector = StandInDetector(Path(detector_model)) if detector_model else None
         self.settings = SimpleNamespace(keyframes=SimpleNamespace(
             due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
 
@@ -175,7 +195,9 @@ if __name__ == '__main__':
         stumble_once(node.Pipeline)
     if 'forgets' in sys.argv[:4]:
         streaming.RESULT_KEPT = 1
-    models.load = lambda settings: StandInEngine(float(sys.argv[1]))
+    models.load = lambda settings: StandInEngine(
+        float(sys.argv[1]), settings.detector_model)
     models.tune = lambda engine, settings: None
-    models.window = models.check_text = models.task = models.limit_threads = lambda x: x
+    models.window = models.check_text = models.check_words = models.task = \
+        models.limit_threads = lambda x: x
     node.main()

@@ -169,8 +169,8 @@ def test_every_key_of_diagnostics_is_explained(shell):
                  for name in re.findall(r'`([^`]+)`', row[0])}
     found = {re.sub(r'^/\S+', 'TOPIC', key) for key in values}
     assert found <= explained
-    # What a machine may be unable to tell.
-    assert all(re.match('gpu_|temperature_', key) for key in explained - found)
+    # What a machine may be unable to tell, and what there is of a detector alone.
+    assert all(re.match('gpu_|temperature_|detection|words_', key) for key in explained - found)
 
 
 @pytest.fixture
