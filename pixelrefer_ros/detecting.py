@@ -111,11 +111,11 @@ class DetectionWorker(Worker):
     def next_time(self) -> float | None:
         return time.monotonic() + LOOK_EVERY if self._requests else None
 
-    def give_up(self) -> None:
+    def give_up(self) -> list[Callable[[], None]]:
         # The one in progress too: its detection goes on to its end, for nobody.
-        for request, _ in [*self._requests, *([self._running] if self._running else [])]:
-            request.failed(shutting_down())
+        waiting = [*self._requests, *([self._running] if self._running else [])]
         self._requests.clear()
+        return [partial(request.failed, shutting_down()) for request, _ in waiting]
 
     @staticmethod
     def _frame(request: AddRequest, tracking: Tracking) -> Frame | None:
