@@ -45,14 +45,17 @@ def generate_launch_description() -> LaunchDescription:
 def remap(context: LaunchContext) -> list[SetRemap]:
     """For each camera, from the node's names to the robot's."""
     given = {name: context.launch_configurations[name] for name in ARGUMENTS}
+    cameras = [name.strip() for name in given['cameras'].split(',')]
     rules = []
-    for camera in (name.strip() for name in given['cameras'].split(',')):
+    for camera in cameras:
+        # Topics of a node's only camera do not carry its name.
+        below = f'{camera}/' if len(cameras) > 1 else ''
         for name in ('image', 'depth', 'camera_info'):
-            if given[name].count(PLACE) == 0 and ',' in given['cameras']:
+            if given[name].count(PLACE) == 0 and len(cameras) > 1:
                 raise ValueError(f'{name} is {given[name]!r} for every camera; '
                                  f'a name with {PLACE} in it is allowed')
             topic = given[name].replace(PLACE, camera)
-            rules.append((f'{camera}/{name}', topic))
+            rules.append((f'{below}{name}', topic))
         image = given['image'].replace(PLACE, camera)
-        rules.append((f'{camera}/image/compressed', f'{image}/compressed'))
+        rules.append((f'{below}image/compressed', f'{image}/compressed'))
     return [SetRemap(src=source, dst=topic) for source, topic in rules]

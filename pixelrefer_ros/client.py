@@ -11,12 +11,13 @@ Every call has a twin that returns at once, `add_async` and so on, with a concur
 """
 
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 from weakref import WeakSet
 
@@ -33,6 +34,8 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions
 from pixelrefer_ros.client_requests import asked, budgeted, selection
 
+#: Seconds that the client's thread rests after a callback failed.
+PAUSE = 0.1
 #: Names of the error codes by their numbers.
 _CODES = {getattr(ErrorCode, name): name for name in dir(ErrorCode)
           if name.isupper() and isinstance(getattr(ErrorCode, name), int)}
@@ -54,6 +57,7 @@ class PixelReferClient:
     def __init__(self, node: Node | None = None, name: str = '/pixelrefer',
                  timeout: float = 60.0) -> None:
         self._own = node is None
+        self._closed = Event()
         if self._own:
             self._context = rclpy.Context()
             rclpy.init(context=self._context)
@@ -61,14 +65,14 @@ class PixelReferClient:
             self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(node)
             self._thread = Thread(target=self._spin, name='pixelrefer_client', daemon=True)
-            self._thread.start()
         self.node, self.name, self.timeout = node, name, timeout
-        self._closed = False
         self._making = Lock()       # calls come from several threads
         self._clients: dict[str, Any] = {}
         self._pending: set[Future] = set()
         self._streams: WeakSet[AnswerStream] = WeakSet()
         self._actions = ActionClient(node, AskStream, f'{name}/ask_stream')
+        if self._own:
+            self._thread.start()
 
     def __enter__(self) -> 'PixelReferClient':
         return self
@@ -79,21 +83,23 @@ class PixelReferClient:
     def close(self) -> None:
         """Let go of what was made here; a node of the caller stays. Calls that wait fail with
         SHUTTING_DOWN, streams are cancelled."""
-        if self._closed:
+        if self._closed.is_set():
             return
-        self._closed = True
+        self._closed.set()
         error = PixelReferError('SHUTTING_DOWN', 'the client was closed')
         for stream in list(self._streams):
             stream.fail(error)
         for made in list(self._pending):
             _settle(made, error)
+        if self._own:
+            # First: an executor that waits on what is being destroyed fails.
+            self._executor.shutdown()
+            self._thread.join()
         self._actions.destroy()
         for client in self._clients.values():
             self.node.destroy_client(client)
         self._clients.clear()
         if self._own:
-            self._executor.shutdown()
-            self._thread.join()
             self.node.destroy_node()
             rclpy.try_shutdown(context=self._context)
 
@@ -241,10 +247,17 @@ class PixelReferClient:
             raise TimeoutError(f'no reply of {self.name} within {self.timeout:g} s') from None
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        """Serve the replies; a callback that fails, or something that is destroyed while the
+        executor waits on it, is logged and the others go on."""
+        while not self._closed.is_set():
+            try:
+                self._executor.spin()
+                return
+            except ExternalShutdownException:
+                return
+            except Exception:  # edge of the thread: without it every later call would time out
+                if not self._closed.wait(PAUSE):
+                    self.node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
 
 
 class AnswerStream:

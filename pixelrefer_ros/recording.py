@@ -27,7 +27,7 @@ from rclpy.signals import SignalHandlerOptions
 from rosbags.interfaces import (
     Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime)
 from rosbags.rosbag2 import StoragePlugin, Writer, WriterError
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_msg, get_typestore
 
 from pixelrefer_ros.replay import ReplayError, message_class
 from pixelrefer_ros.shutdown import stop_on_signals
@@ -44,7 +44,8 @@ HIDDEN = '/_'
 class BagFile:
     """A bag that is being written. A context manager; leaving it completes the file.
 
-    Raises ReplayError where there is something of that name already, or the disk refuses it.
+    Raises ReplayError where there is something of that name already, or the disk refuses it, which
+    it may do at the end, and in the midst of it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -59,29 +60,40 @@ class BagFile:
             self._writer = Writer(self._folder, version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except (WriterError, OSError) as error:
-            raise ReplayError(f'{path}: cannot be written: {error}') from error
+            raise self._refused(error) from error
 
     def __enter__(self) -> 'BagFile':
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None,
                  trace: TracebackType | None) -> None:
-        self._writer.close()
-        if self._single:
-            (self._folder / f'{self._folder.name}.mcap').replace(self.path)
-            shutil.rmtree(self._folder)
+        try:
+            self._writer.close()
+            if self._single:
+                (self._folder / f'{self._folder.name}.mcap').replace(self.path)
+                shutil.rmtree(self._folder)
+        except OSError as failure:
+            if error is None:
+                raise self._refused(failure) from failure
+
+    def _refused(self, error: Exception) -> ReplayError:
+        return ReplayError(f'{self.path}: cannot be written: {error}')
 
     def topic(self, name: str, msgtype: str, qos: QoSProfile) -> Callable[[bytes, int], None]:
         """Add a topic; gives what writes a message of it, as bytes with the time in ns.
 
-        Raises ReplayError where the type is defined nowhere on this machine.
+        Raises ReplayError where the type is defined nowhere on this machine, or in words that
+        rosbags cannot read; what is given raises it where the disk refuses the message.
         """
         self._define(msgtype)
         connection = self._writer.add_connection(
             name, msgtype, typestore=self._types, offered_qos_profiles=[_offered(qos)])
 
         def write(data: bytes, at_ns: int) -> None:
-            self._writer.write(connection, at_ns, data)
+            try:
+                self._writer.write(connection, at_ns, data)
+            except OSError as error:
+                raise self._refused(error) from error
             self.messages += 1
 
         return write
@@ -97,7 +109,10 @@ class BagFile:
             files = []
         found: dict[str, Any] = {}
         for file in files:
-            found |= get_types_from_msg(file.read_text(), f'{package}/msg/{file.stem}')
+            try:
+                found |= get_types_from_msg(file.read_text(), f'{package}/msg/{file.stem}')
+            except TypesysError as error:
+                raise ReplayError(f'{file}: no definition that rosbags can read') from error
         if msgtype not in found:
             raise ReplayError(f'{msgtype}: no package here defines it')
         self._types.register(
@@ -202,8 +217,8 @@ def main(argv: list[str] | None = None) -> int:
             recorder.start()
             while not stop.is_set():
                 executor.spin_once(timeout_sec=0.1)
-            print(f'recorded {bag.messages} messages of {len(recorder.topics)} topics in {bag.path}',
-                  flush=True)
+        print(f'recorded {bag.messages} messages of {len(recorder.topics)} topics in {bag.path}',
+              flush=True)
     except ReplayError as error:
         print(f'recording: {error}', file=sys.stderr)
         return 2

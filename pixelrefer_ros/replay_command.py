@@ -73,7 +73,7 @@ def run(given: argparse.Namespace) -> int:
             with ExitStack() as stack:
                 stop = stack.enter_context(stop_on_signals())
                 bag = None if given.record is None else stack.enter_context(BagFile(given.record))
-                node = stack.enter_context(_spun_node())
+                node = stack.enter_context(_spun_node(stop))
                 player = Player(node, reader, rate=given.rate, clock=given.clock, stopped=stop,
                                 without=NODE)
                 for topic in player.unknown:
@@ -83,8 +83,8 @@ def run(given: argparse.Namespace) -> int:
                         if bag is not None:
                             Recorder(node, bag, [NODE, node.get_fully_qualified_name()]).start()
                         _play(given, player, stop)
-                if bag is not None:
-                    _say(f'recorded {bag.messages} messages in {bag.path}')
+            if bag is not None:
+                _say(f'recorded {bag.messages} messages in {bag.path}')
     except ReplayError as error:
         print(f'pixelrefer: {error}', file=sys.stderr)
         return 2
@@ -154,18 +154,23 @@ def _child(given: argparse.Namespace, inputs: Inputs, stop: Stop) -> Iterator[li
 
 
 @contextmanager
-def _spun_node() -> Iterator[Node]:
-    """A node of this process, served by a thread."""
+def _spun_node(stop: Stop) -> Iterator[Node]:
+    """A node of this process, served by a thread. A callback that fails, as a recording on a full
+    disk does, sets `stop`; at the end ReplayError is raised of it."""
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('replay')
     executor = SingleThreadedExecutor()
     executor.add_node(node)
+    failed: list[Exception] = []
 
     def spin() -> None:
         try:
             executor.spin()
         except ExternalShutdownException:
             return
+        except Exception as error:  # edge of the thread: it ends the run, which tells of it
+            failed.append(error)
+            stop.set()
 
     spinning = threading.Thread(target=spin, name='spinning')
     spinning.start()
@@ -176,6 +181,9 @@ def _spun_node() -> Iterator[Node]:
         spinning.join()
         node.destroy_node()
         rclpy.try_shutdown()
+    if failed:
+        reason = ' '.join(str(failed[0]).split()) or type(failed[0]).__name__
+        raise ReplayError(f'stopped: {reason}') from failed[0]
 
 
 def _say(text: str) -> None:

@@ -76,7 +76,9 @@ class Webcam:
         self.taken = self.replaced = 0
         self._news = threading.Condition()
         self._newest: Taken | None = None
-        self._gone = self._closed = False
+        #: Why no more frames will come; empty while they may.
+        self._gone = ''
+        self._closed = False
         self._thread = threading.Thread(target=self._run, name='webcam')
 
     def __enter__(self) -> 'Webcam':
@@ -94,14 +96,25 @@ class Webcam:
         Raises WebcamError when the camera gives no more.
         """
         with self._news:
-            self._news.wait_for(lambda: self._newest is not None or self._gone, PATIENCE_S)
+            self._news.wait_for(lambda: self._newest is not None or bool(self._gone), PATIENCE_S)
             newest, self._newest = self._newest, None
             if newest is None and self._gone:
-                raise WebcamError(f'{self._name} gives no more images, after {self.taken}: it was '
-                                  'unplugged or ended')
+                raise WebcamError(
+                    f'{self._name} gives no more images, after {self.taken}: {self._gone}')
             return newest
 
     def _run(self) -> None:
+        reason = 'it was unplugged or ended'
+        try:
+            self._take()
+        except Exception as error:  # edge of the thread: who waits for a frame is told
+            reason = ' '.join(str(error).split()) or type(error).__name__
+        finally:
+            with self._news:
+                self._gone = reason
+                self._news.notify_all()
+
+    def _take(self) -> None:
         due = -math.inf
         while not self._closed and self._capture.grab():
             stamp, at = self._now(), time.monotonic()
@@ -120,9 +133,6 @@ class Webcam:
                 self.replaced += self._newest is not None
                 self._newest = Taken(bgr, stamp)
                 self._news.notify_all()
-        with self._news:
-            self._gone = True
-            self._news.notify_all()
 
 
 def _open(name: str) -> cv2.VideoCapture:

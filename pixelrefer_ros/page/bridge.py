@@ -57,7 +57,7 @@ class Bridge:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._due.set()
-        self._looking.close()
+        self._on_ros(self._looking.close)
         self._thread.join()
         self.client.close()
 
@@ -66,7 +66,7 @@ class Bridge:
         listens. '' is the one camera of a node that has no other. From one thread."""
         for camera in set(self._watched) - cameras:
             for subscription in self._watched.pop(camera):
-                self._node.destroy_subscription(subscription)
+                self._on_ros(self._node.destroy_subscription, subscription)
         for camera in cameras - set(self._watched):
             top = f'{self._name}/{camera}' if camera else self._name
             self._watched[camera] = [
@@ -80,6 +80,11 @@ class Bridge:
     def look(self) -> None:
         """Look at the node's state and objects now: something was changed."""
         self._due.set()
+
+    def _on_ros(self, call: Callable[..., object], *arguments: object) -> None:
+        """Have the client's thread destroy something: its executor fails when what it is about to
+        wait on is destroyed by another."""
+        self._node.executor.create_task(call, *arguments)
 
     # --- on the client's thread
 

@@ -14,8 +14,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile  # noqa: E402
 from std_msgs.msg import String  # noqa: E402
 
 from pixelrefer.msg import Event  # noqa: E402
-from pixelrefer_ros.recording import LOOK_S  # noqa: E402
-from pixelrefer_ros.replay import offered_qos, open_bag  # noqa: E402
+from pixelrefer_ros.recording import LOOK_S, BagFile  # noqa: E402
+from pixelrefer_ros.replay import ReplayError, offered_qos, open_bag  # noqa: E402
 
 #: The node of the fixture `ros`.
 TALKER = '/listener'
@@ -87,3 +87,15 @@ def test_what_exists_is_not_overwritten(start, tmp_path):
     _, err = recorder.communicate(timeout=WATCHDOG_S)
     assert recorder.returncode == 2 and 'exists already' in err and 'Traceback' not in err
     assert (tmp_path / 'out.mcap').read_bytes() == b'precious'
+
+
+def test_a_type_whose_definition_cannot_be_read_is_refused_by_name(tmp_path, monkeypatch):
+    share = tmp_path / 'share'
+    for folder in ('ament_index/resource_index/packages', 'odd_msgs/msg'):
+        (share / folder).mkdir(parents=True)
+    (share / 'ament_index/resource_index/packages/odd_msgs').touch()
+    (share / 'odd_msgs/msg/Odd.msg').write_text('int32 = = 3')
+    monkeypatch.setenv('AMENT_PREFIX_PATH', str(tmp_path))
+    with BagFile(tmp_path / 'out') as bag:
+        with pytest.raises(ReplayError, match='odd_msgs/msg/Odd.msg: no definition'):
+            bag.topic('/odd', 'odd_msgs/msg/Odd', QoSProfile(depth=1))

@@ -126,6 +126,15 @@ def test_a_camera_that_is_unplugged_ends_it_with_a_word(start, camera):
     assert f'{camera.url} gives no more images' in err and 'Traceback' not in err
 
 
+def test_a_frame_that_cannot_be_scaled_ends_it_with_the_reason(camera):
+    from builtin_interfaces.msg import Time
+    from pixelrefer_ros.webcam import Webcam, WebcamError
+    with Webcam(camera.url, (0, 0), None, Time) as webcam:
+        webcam._thread.join(WATCHDOG_S)
+        with pytest.raises(WebcamError, match='no more images, after 0: .*resize'):
+            webcam.newest()
+
+
 @pytest.mark.parametrize(('device', 'told'), [
     ('/dev/video977', 'there is no /dev/video977'), ('977', 'there is no /dev/video977'),
     ('http://127.0.0.1:9/', 'gives no image'), (__file__, 'gives no image')])

@@ -163,3 +163,25 @@ def test_a_call_that_was_given_up_is_forgotten(quick_client):
         quick_client.ask(ENDLESS, 'cup', deadline=5.0)
     assert not quick_client._pending
     assert not quick_client._clients['ask']._pending_requests
+
+
+def test_a_callback_that_fails_is_logged_and_later_calls_are_answered(robot, client, capfd):
+    def fail() -> None:
+        raise RuntimeError('cannot use Destroyable because destruction was requested')
+
+    failed = client.node.executor.create_task(fail)
+    robot.until(failed.done, 'the failure')
+    assert client.objects() == []
+    assert 'cannot use Destroyable' in capfd.readouterr().err
+
+
+def test_nothing_is_destroyed_while_the_client_waits_on_it(robot, client, monkeypatch):
+    client.objects()
+    alive = []
+    for owner, name in ((client.node, 'destroy_client'), (client._actions, 'destroy')):
+        def destroy(*one, real=getattr(owner, name)) -> None:
+            alive.append(client._thread.is_alive())
+            real(*one)
+        monkeypatch.setattr(owner, name, destroy)
+    client.close()
+    assert alive and not any(alive)

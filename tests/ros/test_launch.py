@@ -83,6 +83,12 @@ def test_several_cameras_are_served_under_their_own_topics(launch):
         assert process.wait(WATCHDOG) == 0
 
 
+def test_one_camera_is_served_by_the_launch_file_of_several(launch):
+    with launch('multi_camera.launch.py', cameras='front', image='/{camera}/rgb') as (_, client):
+        listens(client, '/front/rgb/compressed', '/front/camera_info', '/front/depth/image_raw')
+        client.until(lambda: client.node.count_publishers('/pixelrefer/objects'), 'its objects')
+
+
 def test_a_bag_is_played_and_recorded_and_ends_the_launch(launch, tmp_path):
     out = tmp_path / 'out'
     with launch('replay.launch.py', bag=BAG, rate=4.0, record=out, image='/camera/image_raw',

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from pixelrefer_ros.conversions import nanoseconds, time_message
+from pixelrefer_ros.demo.processes import own_domain
+from pixelrefer_ros.page.bridge import Bridge
 from pixelrefer_ros.page.outbox import Outbox
 from pixelrefer_ros.page.requests import Doing, Malformed, Values, parse
 
@@ -152,3 +154,20 @@ def test_a_cancel_reaches_the_stream_whichever_comes_first(before):
         doing.streams(stream)
         doing.cancel()
     assert stream.cancelled == 1
+
+
+def test_the_thread_that_waits_on_the_topics_is_the_one_that_destroys_them(monkeypatch):
+    destroyed = []
+    with own_domain() as domain:
+        monkeypatch.setenv('ROS_DOMAIN_ID', str(domain))
+        with Bridge('/nobody', lambda *_: None) as bridge:
+            for owner, name in ((bridge._node, 'destroy_subscription'),
+                                (bridge._looking, 'close')):
+                def destroy(*one, real=getattr(owner, name)) -> None:
+                    destroyed.append(threading.current_thread().name)
+                    real(*one)
+                monkeypatch.setattr(owner, name, destroy)
+            bridge.watch({'front'})
+            bridge.watch(set())
+    # What is left goes with its node, after that thread.
+    assert destroyed[:3] == ['pixelrefer_client'] * 3

@@ -3,6 +3,7 @@
 leaves nothing behind."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -178,6 +179,16 @@ def test_ctrl_c_ends_the_node_and_completes_the_recording(tmp_path):
         assert not Path(f'/proc/{node}').exists()
     with open_bag(out) as reader:
         assert reader.message_count > 500
+
+
+def test_a_disk_that_refuses_the_recording_ends_it_with_the_reason_and_status_2(tmp_path):
+    out = tmp_path / 'out.mcap'
+    with replaying(BAG, '--rate', 4, '--loop', '--record', out) as (replay, _):
+        replay.until('the node listens')
+        resource.prlimit(replay.process.pid, resource.RLIMIT_FSIZE, (2**16, 2**16))
+        assert replay.end() == 2, ''.join(replay.lines)
+    assert f'{out}: cannot be written' in replay.lines[-1] and 'too large' in replay.lines[-1]
+    assert not any('recorded' in line or 'Traceback' in line for line in replay.lines)
 
 
 def test_a_node_that_ends_by_itself_ends_the_playing(tmp_path):
