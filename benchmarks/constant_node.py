@@ -63,6 +63,7 @@ class ConstantEngine:
         self.memory = SimpleNamespace(
             observe=lambda observations: None, clear=lambda: None, held=lambda: (0, 0))
         self.settings = EngineSettings()
+        self.detector = None
 
     def tracker_of(self, _camera: str) -> ConstantTracker:
         return self.tracker
