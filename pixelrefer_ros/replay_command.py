@@ -46,7 +46,7 @@ def add(verbs: argparse._SubParsersAction) -> argparse.ArgumentParser:
         'inputs', 'Topics of the bag. Without these they are found by their types; depth and '
         'calibration are left out where several could be meant.')
     for name, what in (('image', 'images, raw or compressed'),
-                       ('depth', 'depth images, registered to the image'),
+                       ('depth', 'depth images, registered to the image, raw or compressed'),
                        ('camera-info', 'the calibration')):
         group.add_argument(f'--{name}', default='', metavar='TOPIC', help=what)
     group = parser.add_argument_group('node')
@@ -68,8 +68,11 @@ def run(given: argparse.Namespace) -> int:
             inputs = find_inputs(
                 reader, given.image, given.depth, given.camera_info, without=NODE)
             _say(f'{given.bag}: {reader.message_count} messages, {reader.duration / 1e9:.1f} s')
-            _say(f'image: {inputs.image} ({inputs.transport}), depth: {inputs.depth or "none"}, '
-                 f'camera_info: {inputs.camera_info or "none"}')
+            packed = ' (compressed)' if inputs.depth_transport == 'compressed' else ''
+            _say(f'image: {inputs.image} ({inputs.transport}), depth: {inputs.depth or "none"}'
+                 f'{packed}, camera_info: {inputs.camera_info or "none"}')
+            if inputs.depth_trouble:
+                _say(f'left out as depth: {inputs.depth_trouble}')
             with ExitStack() as stack:
                 stop = stack.enter_context(stop_on_signals())
                 bag = None if given.record is None else stack.enter_context(BagFile(given.record))
@@ -129,6 +132,7 @@ def _child(given: argparse.Namespace, inputs: Inputs, stop: Stop) -> Iterator[li
     if given.params_file is not None:
         arguments += ['--params-file', str(given.params_file)]
     for pair in (f'image_transport:={inputs.transport}',
+                 *([f'depth_transport:={inputs.depth_transport}'] if inputs.depth else []),
                  *(['use_sim_time:=true'] if given.clock else []), *given.param):
         arguments += ['-p', pair]
     for pair in inputs.remappings:

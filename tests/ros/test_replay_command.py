@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from ros_support import ROOT, WATCHDOG, Client, image_message, to_ns
@@ -23,6 +24,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer_ros.bag_topics import find_inputs
+from pixelrefer_ros.compressed_depth import HEADER
 from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.replay import ReplayError, open_bag
 
@@ -43,11 +45,16 @@ def jpeg(format_: str = 'rgb8; jpeg compressed bgr8') -> CompressedImage:
     return CompressedImage(format=format_)
 
 
+def packed_depth() -> CompressedImage:
+    png = cv2.imencode('.png', np.ones((16, 16), np.uint16))[1].tobytes()
+    return CompressedImage(format='16UC1; compressedDepth png', data=bytes(HEADER.size) + png)
+
+
 @pytest.fixture
 def write(tmp_path: Path) -> Callable[..., Path]:
     """Writes a bag of one message for each topic."""
-    def make(**messages: object) -> Path:
-        path, store = tmp_path / 'made', get_typestore(Stores.ROS2_JAZZY)
+    def make(name: str = 'made', **messages: object) -> Path:
+        path, store = tmp_path / name, get_typestore(Stores.ROS2_JAZZY)
         with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
             for topic, message in messages.items():
                 kind = f'sensor_msgs/msg/{type(message).__name__}'
@@ -69,10 +76,30 @@ def test_inputs_are_told_apart_by_type_and_encoding(write):
     assert inputs_of(bag) == ('/eye/a', 'raw', '/eye/b', '/eye/c')
 
 
-def test_the_raw_image_is_preferred_to_its_own_jpeg_and_jpeg_of_depth_is_none(write):
+def test_the_raw_image_is_preferred_to_its_own_jpeg_and_png_of_depth_is_none(write):
     bag = write(eye__rgb=colour(), eye__rgb__compressed=jpeg(),
-                depth__compressedDepth=jpeg('16UC1; compressedDepth png'))
+                depth__compressed=jpeg('16UC1; png compressed '))
     assert inputs_of(bag) == ('/eye/rgb', 'raw', '', '')
+
+
+def test_compressed_depth_is_found_and_raw_depth_preferred_to_it(write):
+    bag = write(eye=colour(), d__compressedDepth=packed_depth())
+    with open_bag(bag) as reader:
+        found = find_inputs(reader, without='/pixelrefer')
+    assert (found.depth, found.depth_transport) == ('/d/compressedDepth', 'compressed')
+    assert 'depth/compressedDepth:=/d/compressedDepth' in found.remappings
+    both = write('both', eye=colour(), d=depth_image(), d__compressedDepth=packed_depth())
+    assert inputs_of(both) == ('/eye', 'raw', '/d', '')
+    assert inputs_of(both, depth='/d/compressedDepth')[2] == '/d/compressedDepth'
+
+
+def test_compressed_depth_that_the_node_cannot_decode_is_left_out_with_the_reason(write):
+    bag = write(eye=colour(), d__compressedDepth=jpeg('16UC1; compressedDepth rvl'))
+    with open_bag(bag) as reader:
+        found = find_inputs(reader, without='/pixelrefer')
+    assert found.depth == '' and 'rvl' in found.depth_trouble
+    with pytest.raises(ReplayError, match='/d/compressedDepth: .*rvl'):
+        inputs_of(bag, depth='/d/compressedDepth')
 
 
 def test_the_calibration_beside_the_image_is_taken_and_several_depths_are_left_out(write):
@@ -91,7 +118,8 @@ def test_what_a_node_published_into_the_recording_is_no_input(write):
     ({'a': colour(), 'b': colour()}, {}, ['2 topics', '/a (', '/b (', '--image']),
     ({'d': depth_image()}, {}, ['no topics could be the image', '/d (']),
     ({'a': colour()}, {'image': '/nowhere'}, ['no topic /nowhere', '/a (']),
-    ({'a': colour(), 'i': CameraInfo()}, {'image': '/i'}, ['/i is no image', '/a could be'])])
+    ({'a': colour(), 'i': CameraInfo()}, {'image': '/i'}, ['/i is no image', '/a could be']),
+    ({'a': colour(), 'i': CameraInfo()}, {'depth': '/i'}, ['/i is no depth', 'none could be'])])
 def test_what_is_unclear_is_asked_for_by_name(write, messages, named, told):
     bag = write(**messages)
     with pytest.raises(ReplayError) as error:
@@ -167,6 +195,16 @@ def test_a_bag_is_played_into_a_node_and_both_are_recorded(tmp_path):
     assert objects and {to_ns(message.header.stamp) for message in objects} <= stamps
     assert not any('/_' in topic for topic in counts)
     assert min(to_ns(tick.clock) for tick in clock) >= min(stamps), 'the bag tells its own time'
+
+
+def test_the_node_listens_to_the_compressed_depth_of_a_bag(write):
+    bag = write(eye=colour(), d__compressedDepth=packed_depth())
+    with replaying(bag, '--keep') as (replay, domain):
+        replay.until('depth: /d/compressedDepth (compressed)')
+        replay.until('the bag is over')
+        with Client(domain) as client:
+            client.until(lambda: client.node.count_subscribers('/d/compressedDepth'),
+                         'a subscription to the depth')
 
 
 def test_ctrl_c_ends_the_node_and_completes_the_recording(tmp_path):
