@@ -21,7 +21,7 @@ ARGUMENTS = {
     'image': ('/{camera}/image_raw', 'Image topic of each camera; {camera} stands for its name; '
               'the compressed one is <image>/compressed.'),
     'depth': ('/{camera}/depth/image_raw', 'Topic of each camera\'s depth images, registered to '
-              'the image.'),
+              'the image; compressed ones are <depth>/compressedDepth.'),
     'camera_info': ('/{camera}/camera_info', 'Topic of each camera\'s calibration.'),
 }
 
@@ -50,12 +50,13 @@ def remap(context: LaunchContext) -> list[SetRemap]:
     for camera in cameras:
         # Topics of a node's only camera do not carry its name.
         below = f'{camera}/' if len(cameras) > 1 else ''
-        for name in ('image', 'depth', 'camera_info'):
+        for name, compressed in (('image', '/compressed'), ('depth', '/compressedDepth'),
+                                 ('camera_info', '')):
             if given[name].count(PLACE) == 0 and len(cameras) > 1:
                 raise ValueError(f'{name} is {given[name]!r} for every camera; '
                                  f'a name with {PLACE} in it is allowed')
             topic = given[name].replace(PLACE, camera)
             rules.append((f'{below}{name}', topic))
-        image = given['image'].replace(PLACE, camera)
-        rules.append((f'{below}image/compressed', f'{image}/compressed'))
+            if compressed:
+                rules.append((f'{below}{name}{compressed}', f'{topic}{compressed}'))
     return [SetRemap(src=source, dst=topic) for source, topic in rules]

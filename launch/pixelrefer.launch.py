@@ -19,7 +19,8 @@ PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 ARGUMENTS = {
     'namespace': ('', 'Namespace of the node.'),
     'image': ('image', 'Image topic; the compressed one is <image>/compressed.'),
-    'depth': ('depth', 'Topic of depth images registered to the image, if there are any.'),
+    'depth': ('depth', 'Topic of depth images registered to the image, if there are any; '
+              'compressed ones are <depth>/compressedDepth.'),
     'camera_info': ('camera_info', 'Topic of the calibration, for depth.'),
     'log_level': ('info', 'debug, info, warn or error.'),
     'use_sim_time': ('', 'true: time comes from /clock. Empty: as params_file says.'),
@@ -52,14 +53,14 @@ def described(name: str) -> str:
 def start(context: LaunchContext) -> list[Node]:
     """The node."""
     given = {name: context.launch_configurations[name] for name in (*PARAMETERS, 'use_sim_time')}
-    image = LaunchConfiguration('image')
+    image, depth = LaunchConfiguration('image'), LaunchConfiguration('depth')
     return [Node(
         package='pixelrefer', executable='pixelrefer_node', name='pixelrefer',
         namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
         parameters=[LaunchConfiguration('params_file'),
                     {name: typed(name, text) for name, text in given.items() if text}],
         remappings=[('image', image), ('image/compressed', [image, '/compressed']),
-                    ('depth', LaunchConfiguration('depth')),
+                    ('depth', depth), ('depth/compressedDepth', [depth, '/compressedDepth']),
                     ('camera_info', LaunchConfiguration('camera_info'))],
         # Raw images are lost without it; whoever has a profile of his own keeps it.
         additional_env={PROFILES: EnvironmentVariable(PROFILES, default_value=[

@@ -83,6 +83,17 @@ def test_several_cameras_are_served_under_their_own_topics(launch):
         assert process.wait(WATCHDOG) == 0
 
 
+@pytest.mark.parametrize(('file', 'arguments', 'topics'), [
+    ('pixelrefer.launch.py', {'depth': '/eye/depth'}, ['/eye/depth/compressedDepth']),
+    ('multi_camera.launch.py', {'cameras': 'front,rear', 'depth': '/{camera}/d'},
+     ['/front/d/compressedDepth', '/rear/d/compressedDepth'])])
+def test_compressed_depth_is_found_below_the_depth_topic(launch, tmp_path, file, arguments, topics):
+    (tmp_path / 'parameters.yaml').write_text(
+        '/**: {ros__parameters: {image_transport: compressed, depth_transport: compressed}}')
+    with launch(file, **arguments) as (_, client):
+        listens(client, *topics)
+
+
 def test_one_camera_is_served_by_the_launch_file_of_several(launch):
     with launch('multi_camera.launch.py', cameras='front', image='/{camera}/rgb') as (_, client):
         listens(client, '/front/rgb/compressed', '/front/camera_info', '/front/depth/image_raw')
