@@ -14,7 +14,7 @@ from launch.actions import (
     DeclareLaunchArgument, ExecuteProcess, IncludeLaunchDescription, OpaqueFunction,
     RegisterEventHandler, Shutdown)
 from launch.event_handlers import OnProcessExit
-from launch.substitutions import FindExecutable, LaunchConfiguration
+from launch.substitutions import FindExecutable, IfElseSubstitution, LaunchConfiguration
 
 #: Launch arguments: default (None: it has to be given) and description.
 ARGUMENTS = {
@@ -35,8 +35,9 @@ def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         *(DeclareLaunchArgument(name, default_value=value, description=description)
           for name, (value, description) in ARGUMENTS.items()),
-        IncludeLaunchDescription(
-            node, launch_arguments={'use_sim_time': LaunchConfiguration('clock')}.items()),
+        IncludeLaunchDescription(node, launch_arguments={'use_sim_time': IfElseSubstitution(
+            LaunchConfiguration('clock'), 'true',
+            LaunchConfiguration('use_sim_time', default=''))}.items()),
         OpaqueFunction(function=play),
     ])
 

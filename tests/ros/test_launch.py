@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from rcl_interfaces.srv import GetParameters
 from ros_support import ROOT, WATCHDOG, Client, to_ns
 from rosbags.highlevel import AnyReader
 
@@ -92,6 +93,20 @@ def test_compressed_depth_is_found_below_the_depth_topic(launch, tmp_path, file,
         '/**: {ros__parameters: {image_transport: compressed, depth_transport: compressed}}')
     with launch(file, **arguments) as (_, client):
         listens(client, *topics)
+
+
+@pytest.mark.parametrize(('arguments', 'in_file', 'expected'), [
+    ({}, False, False), ({}, True, True), ({'use_sim_time': 'true'}, False, True),
+    ({'clock': 'true'}, False, True)])
+def test_a_replay_leaves_the_time_as_it_was_said_unless_it_gives_the_time(
+        launch, tmp_path, arguments, in_file, expected):
+    (tmp_path / 'parameters.yaml').write_text(
+        f'/**: {{ros__parameters: {{image_transport: compressed, use_sim_time: {in_file}}}}}')
+    with launch('replay.launch.py', bag=BAG, image='/camera/image_raw', **arguments) as (_, client):
+        listens(client, '/camera/image_raw/compressed')
+        asked = client.call(GetParameters, 'get_parameters', GetParameters.Request(
+            names=['use_sim_time']))
+        assert asked.values[0].bool_value is expected
 
 
 def test_one_camera_is_served_by_the_launch_file_of_several(launch):
