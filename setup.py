@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from configparser import ConfigParser
 from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
@@ -49,6 +50,13 @@ def files_beside_modules(package: str) -> list[str]:
     top = HERE / package
     return [str(path.relative_to(top)) for path in sorted(top.rglob('*'))
             if path.is_file() and path.suffix not in ('.py', '.pyc')]
+
+
+def ros2_plugins() -> dict[str, list[str]]:
+    """Entry points that the `ros2` command looks for, the same that CMake installs for colcon."""
+    table = ConfigParser()
+    table.read(HERE / 'cmake' / 'ros2_command.cfg')
+    return {group: lines.split('\n')[1:] for group, lines in table['options.entry_points'].items()}
 
 
 class RosDistribution(Distribution):
@@ -133,7 +141,8 @@ def main() -> None:
         include_package_data=False,
         entry_points={'console_scripts': [
             'pixelrefer=pixelrefer_model.cli:main',
-            *(['pixelrefer_node=pixelrefer_ros.node:main'] if with_ros else [])]},
+            *(['pixelrefer_node=pixelrefer_ros.node:main'] if with_ros else [])],
+            **(ros2_plugins() if with_ros else {})},
         **({'distclass': RosDistribution, 'cmdclass': {'build_ext': BuildInterfaces}}
            if with_ros else {}),
     )

@@ -4,58 +4,75 @@
 Stop it with SIGINT: on SIGTERM, `ros2 launch` leaves its nodes behind.
 """
 
-from launch import LaunchDescription
-from launch.actions import DeclareLaunchArgument
+from launch import LaunchContext, LaunchDescription
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import (
     EnvironmentVariable, LaunchConfiguration, PathJoinSubstitution)
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 from launch_ros.substitutions import FindPackageShare
 
+from pixelrefer_ros.parameters import RULES
+
 PROFILES = 'FASTRTPS_DEFAULT_PROFILES_FILE'
 #: Launch arguments: default and description.
 ARGUMENTS = {
     'namespace': ('', 'Namespace of the node.'),
     'image': ('image', 'Image topic; the compressed one is <image>/compressed.'),
-    'image_transport': ('raw', 'raw or compressed.'),
-    'depth': ('depth', 'Topic of depth images registered to the image, if there are any.'),
+    'depth': ('depth', 'Topic of depth images registered to the image, if there are any; '
+              'compressed ones are <depth>/compressedDepth.'),
     'camera_info': ('camera_info', 'Topic of the calibration, for depth.'),
-    'tracker_model': ('tiny', 'SAM 2 checkpoint: tiny (packaged), a folder, a .pt file, or a name '
-                      'that was downloaded.'),
-    'refer_model': ('tiny', 'PixelRefer checkpoint: tiny (packaged), a folder, or a name that was '
-                    'downloaded.'),
-    'device': ('cpu', 'PyTorch device: cpu, cuda, cuda:0, ..., or auto.'),
-    'dtype': ('float32', 'Type of the models\' numbers: float32, bfloat16 or float16.'),
-    'autostart': ('true', 'Configure and activate without a lifecycle manager.'),
-    'use_sim_time': ('false', 'Take time from /clock.'),
     'log_level': ('info', 'debug, info, warn or error.'),
+    'use_sim_time': ('', 'true: time comes from /clock. Empty: as params_file says.'),
 }
+#: Parameters of the node that are launch arguments as well. What is given wins over params_file.
+PARAMETERS = ('cameras', 'image_transport', 'tracker_model', 'refer_model', 'device', 'dtype',
+              'autostart', 'target_frame')
 
 
 def generate_launch_description() -> LaunchDescription:
-    """The node with its parameter file; launch arguments come after it and win."""
-    value = {name: LaunchConfiguration(name) for name in ARGUMENTS}
-    params_file = LaunchConfiguration('params_file')
-    text = {name: ParameterValue(value[name], value_type=str)
-            for name in ('image_transport', 'tracker_model', 'refer_model', 'device', 'dtype')}
-    flags = {name: ParameterValue(value[name], value_type=bool)
-             for name in ('autostart', 'use_sim_time')}
+    """The node with its parameter file, and with what the launch arguments say instead of it."""
+    default = PathJoinSubstitution([FindPackageShare('pixelrefer'), 'config', 'pixelrefer.yaml'])
     return LaunchDescription([
-        *(DeclareLaunchArgument(name, default_value=default, description=description)
-          for name, (default, description) in ARGUMENTS.items()),
-        DeclareLaunchArgument(
-            'params_file', description='Parameters of the node (YAML).',
-            default_value=PathJoinSubstitution(
-                [FindPackageShare('pixelrefer'), 'config', 'pixelrefer.yaml'])),
-        Node(
-            package='pixelrefer', executable='pixelrefer_node', name='pixelrefer',
-            namespace=value['namespace'], output='screen', emulate_tty=True,
-            parameters=[params_file, text | flags],
-            remappings=[('image', value['image']),
-                        ('image/compressed', [value['image'], '/compressed']),
-                        ('depth', value['depth']), ('camera_info', value['camera_info'])],
-            # Raw images are lost without it; whoever has a profile of his own keeps it.
-            additional_env={PROFILES: EnvironmentVariable(PROFILES, default_value=[
-                FindPackageShare('pixelrefer'), '/config/fastdds_large_images.xml'])},
-            arguments=['--ros-args', '--log-level', value['log_level']]),
+        *(DeclareLaunchArgument(name, default_value=value, description=description)
+          for name, (value, description) in ARGUMENTS.items()),
+        DeclareLaunchArgument('params_file', default_value=default,
+                              description='Parameters of the node (YAML).'),
+        *(DeclareLaunchArgument(name, default_value='', description=described(name))
+          for name in PARAMETERS),
+        OpaqueFunction(function=start),
     ])
+
+
+def described(name: str) -> str:
+    """What the argument of a parameter is."""
+    several = ' Typed as front,rear.' if isinstance(RULES[name].default, list) else ''
+    return f'{RULES[name].description}{several} Empty: as params_file says.'
+
+
+def start(context: LaunchContext) -> list[Node]:
+    """The node."""
+    given = {name: context.launch_configurations[name] for name in (*PARAMETERS, 'use_sim_time')}
+    image, depth = LaunchConfiguration('image'), LaunchConfiguration('depth')
+    return [Node(
+        package='pixelrefer', executable='pixelrefer_node', name='pixelrefer',
+        namespace=LaunchConfiguration('namespace'), output='screen', emulate_tty=True,
+        parameters=[LaunchConfiguration('params_file'),
+                    {name: typed(name, text) for name, text in given.items() if text}],
+        remappings=[('image', image), ('image/compressed', [image, '/compressed']),
+                    ('depth', depth), ('depth/compressedDepth', [depth, '/compressedDepth']),
+                    ('camera_info', LaunchConfiguration('camera_info'))],
+        # Raw images are lost without it; whoever has a profile of his own keeps it.
+        additional_env={PROFILES: EnvironmentVariable(PROFILES, default_value=[
+            FindPackageShare('pixelrefer'), '/config/fastdds_large_images.xml'])},
+        # It answers what is pending and joins its workers before it ends.
+        sigterm_timeout='20',
+        arguments=['--ros-args', '--log-level', LaunchConfiguration('log_level')])]
+
+
+def typed(name: str, text: str) -> ParameterValue | list[str]:
+    """A launch argument as its parameter's type."""
+    kind = bool if name == 'use_sim_time' else type(RULES[name].default)
+    if kind is list:
+        return [one.strip() for one in text.split(',')]
+    return ParameterValue(LaunchConfiguration(name), value_type=kind)

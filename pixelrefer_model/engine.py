@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from pixelrefer_model.answer import Answer, Progress, Question
+from pixelrefer_model.detection.match import Detector, Match
 from pixelrefer_model.device import choose_device
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
@@ -50,6 +51,8 @@ class PerceptionEngine:
         self.settings = settings
         self.memory = ObjectMemory(settings.keep if encoder.moments is None else min(
             settings.keep, settings.keep_images, key=lambda keep: keep.observations))
+        #: Finds what words name, for `find`; None: nothing does.
+        self.detector: Detector | None = None
         #: By camera, all with one network; the first camera has `tracker`.
         self._trackers: dict[str, ObjectTracker] = {}
         #: Of objects that `track` and `process` follow; whoever drives the parts has his own.
@@ -113,8 +116,19 @@ class PerceptionEngine:
             Evidence('it', seen.tokens[0][None])]), seen.images)
         collect(self.language.generate([prompt], max_new_tokens=2), 1)
         self.language.prefixes.clear()
+        if self.detector is not None:
+            self.detector.detect(frames[0].image, 'mug')
 
     # --- lockstep: every frame, in order, in the caller's thread
+
+    def find(self, words: str, frame: Frame) -> Match:
+        """What words name on a frame; its box selects it. Raises PixelReferError UNSUPPORTED where
+        there is no detector, what `Detector.detect` raises, or NotSelected (NO_MATCH,
+        SEVERAL_MATCHES, UNSURE_MATCH) with the candidates."""
+        if self.detector is None:
+            raise PixelReferError('UNSUPPORTED', 'there is no detector to look for words; one of '
+                                                 '`load_detector` is allowed as engine.detector')
+        return self.detector.policy.choose(words, self.detector.detect(frame.image, words))
 
     def track(self, object_id: str, prompt: Prompt, frame: Frame) -> Track:
         """Select an object on a frame; it is observed there at once.

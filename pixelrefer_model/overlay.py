@@ -53,6 +53,9 @@ def draw(image: np.ndarray, objects: Sequence[Shown]) -> np.ndarray:
 
 def _write(image: np.ndarray, text: str, at: tuple[int, int], tint: tuple[int, int, int],
            scale: float) -> None:
-    thickness = max(1, round(2 * scale))
-    cv2.putText(image, text, at, _FONT, scale, (0, 0, 0), thickness + 2, cv2.LINE_AA)
+    thickness, (x, y) = max(1, round(2 * scale)), at
+    # The dark rim is the same text moved a little: thicker letters would be wider too, and stray.
+    for right, down in ((-1, -1), (-1, 1), (1, -1), (1, 1)):
+        cv2.putText(image, text, (x + right, y + down), _FONT, scale, (0, 0, 0), thickness,
+                    cv2.LINE_AA)
     cv2.putText(image, text, at, _FONT, scale, tint, thickness, cv2.LINE_AA)

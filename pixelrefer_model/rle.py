@@ -18,10 +18,13 @@ _MOST_CHARACTERS = 7
 
 def encode(mask: np.ndarray) -> str:
     """The counts string of a mask, bool [H, W]."""
-    pixels = np.ravel(mask, order='F').astype(bool)
-    starts = np.flatnonzero(np.diff(pixels)) + 1
-    edges = np.concatenate([[0], starts, [pixels.size]])
-    counts = np.diff(edges)
+    height, width = mask.shape
+    # Only the columns with something in them are looked at, with an empty one on either side.
+    filled = np.flatnonzero(mask.any(axis=0))
+    first, last = (max(0, filled[0] - 1), filled[-1] + 2) if len(filled) else (0, 1)
+    pixels = mask[:, first:last].ravel(order='F')
+    starts = np.flatnonzero(pixels[1:] != pixels[:-1]) + 1 + first * height
+    counts = np.diff(np.concatenate([[0], starts, [height * width]]))
     if pixels.size and pixels[0]:
         counts = np.concatenate([[0], counts])
     values = counts.astype(np.int64)

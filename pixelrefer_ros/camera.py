@@ -31,6 +31,8 @@ class Slot(Protocol):
 
     def put(self, frame: Frame, epoch: int) -> None: ...
     def take(self) -> Waiting | None: ...
+    def done(self) -> None: ...
+    def settle(self) -> None: ...
     def clear(self) -> None: ...
     def close(self) -> None: ...
 
@@ -39,12 +41,13 @@ class Camera:
     """Feeds the ring and the slot. Its callbacks come one at a time.
 
     begin_epoch(reason): called when stamps jump. on_reject(header, error): called for an image
-    that cannot be used.
+    that cannot be used. settle(): called before a jump, with no lock held.
     """
 
     def __init__(self, name: str, settings: Settings, table: ObjectTable, ring: FrameRing, slot: Slot,
                  counters: Counters, begin_epoch: Callable[[str], None],
-                 on_reject: Callable[[Header, PixelReferError], None]) -> None:
+                 on_reject: Callable[[Header, PixelReferError], None],
+                 settle: Callable[[], None] = lambda: None) -> None:
         self._name = name
         self._settings = settings
         self._table = table
@@ -53,6 +56,7 @@ class Camera:
         self._counters = counters
         self._begin_epoch = begin_epoch
         self._on_reject = on_reject
+        self._settle = settle
         #: Bytes of the largest raw image so far.
         self.largest = 0
         #: Stamp of the newest frame and when it came (monotonic seconds), within an epoch.
@@ -82,18 +86,26 @@ class Camera:
         now = time.monotonic()
         self._counters.add('seen')
         try:
-            if message.header.stamp.sec < 0:
+            stamp = message.header.stamp
+            # What is published carries the stamp of the image, so it has to be one.
+            if stamp.sec < 0 or stamp.nanosec >= conversions.NANOSECONDS:
                 raise PixelReferError(
-                    'BAD_IMAGE', f'the stamp is {message.header.stamp.sec} s; 0 or more is allowed')
+                    'BAD_IMAGE', f'the stamp is {stamp.sec} s and {stamp.nanosec} ns; 0 s or more '
+                    'and less than a second of ns are allowed')
             frame = to_frame(message, self._name)
         except PixelReferError as error:
             self._counters.add('rejected')
             self._on_reject(message.header, error)
             return
-        if not self._in_time(frame.stamp_ns, now):
-            self._counters.add('out_of_order')
-            return
+        if self._jump(frame.stamp_ns, now):
+            # In lockstep what is of the time before is tracked to its end.
+            self._settle()
+        # One step, or a jump that the clock shows would come between, and the frame count as a new
+        # one.
         with self._table.lock:
+            if not self._in_time(frame.stamp_ns, now):
+                self._counters.add('out_of_order')
+                return
             epoch = self._table.epoch
             self._last = frame.stamp_ns, now, epoch
             self._ring.put(frame)
@@ -109,18 +121,26 @@ class Camera:
         if self._last is None:
             return True
         step = (stamp_ns - self._last[0]) / 1e9
-        waited = now - self._last[1]
         if self._last[2] != self._table.epoch:
             epoch, until = self._jumped
             return not (epoch == self._table.epoch and now < until
-                        and 0 < step <= waited + self._settings.jump_forward)
+                        and 0 < step <= now - self._last[1] + self._settings.jump_forward)
+        if said := self._jump(stamp_ns, now):
+            self._begin_epoch(said)
+            return True
+        return step > 0
+
+    def _jump(self, stamp_ns: int, now: float) -> str:
+        """How time jumps with this frame, in words; empty: it does not."""
+        if self._last is None or self._last[2] != self._table.epoch:
+            return ''
+        step = (stamp_ns - self._last[0]) / 1e9
+        waited = now - self._last[1]
         if step < -self._settings.jump_backward:
-            self._begin_epoch(f'image stamps went back by {-step:.3f} s')
-        elif step - waited > self._settings.jump_forward:
-            self._begin_epoch(f'image stamps ran ahead by {step - waited:.3f} s')
-        elif step <= 0:
-            return False
-        return True
+            return f'image stamps went back by {-step:.3f} s'
+        if step - waited > self._settings.jump_forward:
+            return f'image stamps ran ahead by {step - waited:.3f} s'
+        return ''
 
     def settled_at(self, clock_ns: int) -> bool:
         """Whether there is nothing to begin anew at this time of the ROS clock: no frame came in

@@ -1,41 +1,49 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is published of one camera's frames: objects, label image and overlay."""
+"""What is published of one camera's frames: objects, label image, overlay, and vision_msgs."""
 
-from rclpy.lifecycle import LifecycleNode
+from contextlib import ExitStack
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from pixelrefer.msg import Event, TrackedObjectArray
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_ros import conversions, overlay
+from pixelrefer_ros import conversions, overlay, overridable
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.objects import Entry
 from pixelrefer_ros.publishing import DEPTH, Publishing
+from pixelrefer_ros.vision_outputs import VisionOutputs
 
 
 class CameraOutput:
     """The publishers of one camera, a context manager. Everything goes out under the header of the
     image that it belongs to, and nothing of an epoch after its end; silent unless the node is
-    active. All but `rejected` is called by the tracking worker."""
+    active. `tracked`, `state_changed` and `added` are called by the tracking
+    worker, the others by any thread."""
 
     def __init__(self, node: LifecycleNode, cameras: Cameras, camera: str,
                  publishing: Publishing) -> None:
-        self._node = node
         self._camera = camera
         self._publishing = publishing
-        self._publishers = [
-            node.create_lifecycle_publisher(kind, cameras.own_topic(camera, name), DEPTH)
-            for kind, name in ((TrackedObjectArray, 'objects'), (Image, 'label_image'),
-                               (CompressedImage, 'overlay/compressed'))]
-        self._objects, self._labels, self._overlay = self._publishers
+        with ExitStack() as stack:
+            def publisher(kind: type, name: str) -> LifecyclePublisher:
+                made = overridable.publisher(node, kind, cameras.own_topic(camera, name), DEPTH)
+                stack.callback(node.destroy_lifecycle_publisher, made)
+                return made
+
+            self._objects = publisher(TrackedObjectArray, 'objects')
+            self._labels = publisher(Image, 'label_image')
+            self._overlay = publisher(CompressedImage, 'overlay/compressed')
+            self._vision = stack.enter_context(VisionOutputs(node, cameras, camera))
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> 'CameraOutput':
         return self
 
     def __exit__(self, *_: object) -> None:
-        for publisher in self._publishers:
-            self._node.destroy_lifecycle_publisher(publisher)
+        self._stack.close()
 
     def tracked(self, frame: Frame, epoch: int, entries: list[Entry], arrived: float) -> bool:
         """Publish the objects of one frame; returns whether its epoch still lasts."""
@@ -44,7 +52,7 @@ class CameraOutput:
         array = TrackedObjectArray(
             header=header, epoch=epoch, camera=self._camera, height=frame.height,
             width=frame.width, objects=publishing.messages(entries))
-        going_out = [(self._objects, array)]
+        going_out = [(self._objects, array), *self._vision.messages(header, entries)]
         if self._labels.get_subscription_count():
             going_out.append((self._labels, conversions.label_image(
                 header, (frame.height, frame.width), entries)))
@@ -58,6 +66,7 @@ class CameraOutput:
 
         lasts = publishing.while_current(epoch, publish)
         if lasts:
+            self._vision.published(entries)
             for publisher, _ in going_out:
                 publishing.lateness.note(publisher.topic_name, header, arrived)
         return lasts

@@ -2,18 +2,20 @@
 """All that serves one camera while the node is active: what comes in, recent frames, tracking."""
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from geometry_msgs.msg import PointStamped
 from rclpy.callback_groups import MutuallyExclusiveCallbackGroup
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
-from rclpy.qos_overriding_options import QoSOverridingOptions
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import overridable
 from pixelrefer_ros.camera import Camera
 from pixelrefer_ros.camera_output import CameraOutput
+from pixelrefer_ros.camera_thread import CameraThread
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.clicking import Clicks
 from pixelrefer_ros.counters import Counters
@@ -23,6 +25,7 @@ from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking import Tracking
 from pixelrefer_ros.tracking_worker import TrackingWorker
 
@@ -48,40 +51,48 @@ LOCKSTEP_QOS = QoSProfile(
 class CameraStream:
     """A context manager: inside, the camera's topics are listened to.
 
-    begin_epoch(reason): called when stamps jump. on_click_error(epoch, what, error).
+    begin_epoch(reason): called when stamps jump, settle() before that, with no lock held.
     """
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, cameras: Cameras,
                  name: str, table: ObjectTable, worker: TrackingWorker, encoder: EncodingWorker,
-                 output: CameraOutput, counters: Counters,
-                 begin_epoch: Callable[[str], None]) -> None:
+                 output: CameraOutput, counters: Counters, target: TargetFrame,
+                 begin_epoch: Callable[[str], None], settle: Callable[[], None]) -> None:
         self._node = node
         self._settings = settings
+        self._table = table
         self._cameras = cameras
         self.name = name
         self.counters = counters
         self.ring = FrameRing(settings.frame_ring_mib * MIB)
-        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected)
+        self.depth = Depth(round(settings.depth_slop * 1e9), output.rejected, target, name)
         self.tracking = Tracking(
             engine, cameras, name, table, self.ring, encoder, output, counters,
-            condition=worker.condition, make_slot=FrameQueue if settings.lockstep else FrameSlot,
+            condition=worker.condition, failures=worker.failures,
+            make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=round(settings.stamp_wait * 1e9),
             lockstep=settings.lockstep, place=self.depth.placed)
         worker.serve(self.tracking)
         self.camera = Camera(name, settings, table, self.ring, self.tracking.slot, counters,
-                             begin_epoch, output.rejected)
+                             begin_epoch, output.rejected, settle)
         self._clicks = Clicks(
             table, self.ring, self.tracking, settings.stamp_wait,
-            lambda: node.get_parameter('click_corrects').value,
+            lambda: self._corrected(node.get_parameter('click_corrects').value),
             lambda: node.get_parameter('click_label').value, output.fault)
+        self._thread = CameraThread(node, f'camera {name}')
         #: The image topic, by its full name.
         self.topic = ''
-        self._subscriptions: list[Any] = []
+        self._stack = ExitStack()
 
     @property
     def dropped(self) -> int:
         """Frames that were never tracked because a newer one came or time began anew."""
         return self.tracking.slot.dropped + self.counters['dropped']
+
+    @property
+    def publishers(self) -> int:
+        """Nodes that publish its images, of whatever QoS."""
+        return self._node.count_publishers(self.topic)
 
     def newest(self) -> tuple[int, str]:
         """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
@@ -97,20 +108,41 @@ class CameraStream:
         self.depth.clear()
 
     def __enter__(self) -> 'CameraStream':
-        click = self._node.create_subscription(
-            PointStamped, self._cameras.own_topic(self.name, 'click'), self._clicks.point,
-            CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
-        # Depth before images, so that it is there when a frame is tracked.
-        self._subscriptions = [
-            click, self._subscribe(CameraInfo, 'camera_info', self.depth.info),
-            self._subscribe(Image, 'depth', self.depth.image), self._subscribe_images()]
-        self.topic = self._subscriptions[-1].topic_name
+        with ExitStack() as stack:
+            # Depth before images, so that it is there when a frame is tracked.
+            for subscribe in (self._subscribe_clicks, self._subscribe_info, self._subscribe_depth,
+                              self._subscribe_images):
+                subscription = subscribe()
+                stack.callback(self._node.destroy_subscription, subscription)
+            self.topic = subscription.topic_name
+            stack.enter_context(self._thread)
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        for subscription in reversed(self._subscriptions):
-            self._node.destroy_subscription(subscription)
-        self._subscriptions.clear()
+        self._stack.close()
+        # The counters outlive the slot.
+        self.counters.add('dropped', self.tracking.slot.dropped)
+        self.tracking.slot.dropped = 0
+
+    def _corrected(self, object_id: str) -> str:
+        """The object that a click here corrects: the one that is to be, unless another camera sees
+        it."""
+        entry = self._table.get(object_id)
+        return '' if entry is not None and entry.camera != self.name else object_id
+
+    def _subscribe_clicks(self) -> Any:
+        return overridable.subscription(
+            self._node, PointStamped, self._cameras.own_topic(self.name, 'click'),
+            self._clicks.point, CLICK_DEPTH, callback_group=MutuallyExclusiveCallbackGroup())
+
+    def _subscribe_info(self) -> Any:
+        return self._subscribe(CameraInfo, 'camera_info', self.depth.info)
+
+    def _subscribe_depth(self) -> Any:
+        if self._settings.depth_transport == 'compressed':
+            return self._subscribe(CompressedImage, 'depth/compressedDepth', self.depth.compressed)
+        return self._subscribe(Image, 'depth', self.depth.image)
 
     def _subscribe_images(self) -> Any:
         if self._settings.image_transport == 'compressed':
@@ -118,8 +150,10 @@ class CameraStream:
         return self._subscribe(Image, 'image', self.camera.image)
 
     def _subscribe(self, kind: type, name: str, callback: Callable[[Any], None]) -> Any:
-        return self._node.create_subscription(
-            kind, self._cameras.topic(self.name, name), callback,
-            LOCKSTEP_QOS if self._settings.lockstep else LIVE_QOS,
-            callback_group=MutuallyExclusiveCallbackGroup(),
-            qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        topic = self._cameras.topic(self.name, name)
+        if self._settings.lockstep:
+            # Not to be overridden: a parameter that was declared while live would win.
+            return self._node.create_subscription(
+                kind, topic, callback, LOCKSTEP_QOS, callback_group=self._thread.group)
+        return overridable.subscription(
+            self._node, kind, topic, callback, LIVE_QOS, callback_group=self._thread.group)

@@ -11,32 +11,34 @@ Every call has a twin that returns at once, `add_async` and so on, with a concur
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+import traceback
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Lock, Thread
 from typing import Any
+from weakref import WeakSet
 
-import numpy as np
 import rclpy
-from builtin_interfaces.msg import Time
 from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from pixelrefer.action import AskStream
-from pixelrefer.msg import Answer, Box, ErrorCode, Pixel, Prompt, TimeWindow, TrackedObject
+from pixelrefer.msg import Answer, ErrorCode, TrackedObject
 from pixelrefer.srv import (
     AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions
+from pixelrefer_ros.client_requests import asked, budgeted, selection
 
+#: Seconds that the client's thread rests after a callback failed.
+PAUSE = 0.1
 #: Names of the error codes by their numbers.
 _CODES = {getattr(ErrorCode, name): name for name in dir(ErrorCode)
           if name.isupper() and isinstance(getattr(ErrorCode, name), int)}
-_ON_EXISTING = {'reject': AddObjects.Request.REJECT, 'correct': AddObjects.Request.CORRECT,
-                'replace': AddObjects.Request.REPLACE}
 
 
 class PixelReferClient:
@@ -55,6 +57,7 @@ class PixelReferClient:
     def __init__(self, node: Node | None = None, name: str = '/pixelrefer',
                  timeout: float = 60.0) -> None:
         self._own = node is None
+        self._closed = Event()
         if self._own:
             self._context = rclpy.Context()
             rclpy.init(context=self._context)
@@ -62,10 +65,14 @@ class PixelReferClient:
             self._executor = SingleThreadedExecutor(context=self._context)
             self._executor.add_node(node)
             self._thread = Thread(target=self._spin, name='pixelrefer_client', daemon=True)
-            self._thread.start()
         self.node, self.name, self.timeout = node, name, timeout
+        self._making = Lock()       # calls come from several threads
         self._clients: dict[str, Any] = {}
+        self._pending: set[Future] = set()
+        self._streams: WeakSet[AnswerStream] = WeakSet()
         self._actions = ActionClient(node, AskStream, f'{name}/ask_stream')
+        if self._own:
+            self._thread.start()
 
     def __enter__(self) -> 'PixelReferClient':
         return self
@@ -74,14 +81,25 @@ class PixelReferClient:
         self.close()
 
     def close(self) -> None:
-        """Let go of what was made here; a node of the caller stays."""
+        """Let go of what was made here; a node of the caller stays. Calls that wait fail with
+        SHUTTING_DOWN, streams are cancelled."""
+        if self._closed.is_set():
+            return
+        self._closed.set()
+        error = PixelReferError('SHUTTING_DOWN', 'the client was closed')
+        for stream in list(self._streams):
+            stream.fail(error)
+        for made in list(self._pending):
+            _settle(made, error)
+        if self._own:
+            # First: an executor that waits on what is being destroyed fails.
+            self._executor.shutdown()
+            self._thread.join()
         self._actions.destroy()
         for client in self._clients.values():
             self.node.destroy_client(client)
         self._clients.clear()
         if self._own:
-            self._executor.shutdown()
-            self._thread.join()
             self.node.destroy_node()
             rclpy.try_shutdown(context=self._context)
 
@@ -109,31 +127,22 @@ class PixelReferClient:
         """Track an object; see `add_async`."""
         return self._wait(self.add_async(object_id, **how))
 
-    def add_async(self, object_id: str = '', *, click: tuple[float, float] | None = None,
-                  points: Sequence[tuple[float, float]] = (), labels: Sequence[int] = (),
-                  box: tuple[float, float, float, float] | None = None,
-                  scribble: Sequence[tuple[float, float]] = (), mask: np.ndarray | None = None,
-                  text: str = '', stamp: Time | None = None, on_existing: str = 'reject') -> Future:
-        """Track what a click (x, y), points with labels (1 on it, 0 off it), a box (x0, y0, x1,
-        y1), a scribble, a mask (bool [H, W]) or words select, all in pixels. An empty id lets the
-        node make one. on_existing: reject, correct or replace. Gives a TrackedObject."""
-        if on_existing not in _ON_EXISTING:
-            raise PixelReferError('BAD_ON_EXISTING', f'on_existing is {on_existing!r}; '
-                                  f'{", ".join(_ON_EXISTING)} are allowed')
-        prompt = Prompt(id=object_id, text=text, labels=list(labels))
-        prompt.points = _pixels([click] if click is not None else points)
-        prompt.scribble = _pixels(scribble)
-        if box is not None:
-            x0, y0, x1, y1 = map(float, box)
-            prompt.box = [Box(x=x0, y=y0, width=x1 - x0, height=y1 - y0)]
-        if mask is not None:
-            prompt.mask = conversions.rle_message(np.asarray(mask, bool))
-        request = AddObjects.Request(
-            prompts=[prompt], use_newest=stamp is None, on_existing=_ON_EXISTING[on_existing])
-        if stamp is not None:
-            request.stamp = stamp
-        return self._call(AddObjects, 'add_objects', request,
+    def add_async(self, object_id: str = '', **how: Any) -> Future:
+        """Track what `how` selects, all in pixels: click (x, y), points with labels (1 on it, 0
+        off it), box (x0, y0, x1, y1), scribble, mask (bool [H, W]) or text. An empty id lets the
+        node make one. stamp: of the image that was seen, None for the newest; camera: of several,
+        the one whose image is meant, where the id does not say; on_existing: reject, correct or
+        replace. Gives a TrackedObject."""
+        return self._call(AddObjects, 'add_objects', selection(object_id, **how),
                           lambda reply: reply.results[0].object)
+
+    def select(self, object_id: str = '', **how: Any) -> AddObjects.Response:
+        """As `add`; gives the whole reply, in which `stamp_used` says on which image it was."""
+        return self._wait(self.select_async(object_id, **how))
+
+    def select_async(self, object_id: str = '', **how: Any) -> Future:
+        return self._call(AddObjects, 'add_objects', selection(object_id, **how),
+                          lambda reply: reply)
 
     def remove(self, *object_ids: str) -> list[str]:
         """Let go of objects, or of all of them when none is named; gives the ids that are gone."""
@@ -143,12 +152,12 @@ class PixelReferClient:
         return self._call(RemoveObjects, 'remove_objects', RemoveObjects.Request(
             ids=list(object_ids), every=not object_ids), lambda reply: list(reply.removed))
 
-    def objects(self) -> list[TrackedObject]:
-        """Every object, as of the newest frame that was tracked."""
-        return self._wait(self.objects_async())
+    def objects(self, camera: str = '') -> list[TrackedObject]:
+        """Every object, or those of one camera, as of the newest frame that was tracked."""
+        return self._wait(self.objects_async(camera))
 
-    def objects_async(self) -> Future:
-        return self._call(ListObjects, 'list_objects', ListObjects.Request(),
+    def objects_async(self, camera: str = '') -> Future:
+        return self._call(ListObjects, 'list_objects', ListObjects.Request(camera=camera),
                           lambda reply: list(reply.objects))
 
     def reset(self, remove_objects: bool = False) -> int:
@@ -175,7 +184,7 @@ class PixelReferClient:
         return self._wait(self.ask_async(question, *object_ids, **how))
 
     def ask_async(self, question: str, *object_ids: str, **how: Any) -> Future:
-        return self._call(Ask, 'ask', _asked(Ask.Request(), question, object_ids, **how),
+        return self._call(Ask, 'ask', asked(Ask.Request(), question, object_ids, **how),
                           lambda reply: reply.answer)
 
     def describe(self, *object_ids: str, detail: str = 'sentence', **how: Any) -> list[Answer]:
@@ -184,52 +193,71 @@ class PixelReferClient:
         return self._wait(self.describe_async(*object_ids, detail=detail, **how))
 
     def describe_async(self, *object_ids: str, detail: str = 'sentence', **how: Any) -> Future:
-        request = _budgeted(Describe.Request(ids=list(object_ids), detail=detail), **how)
+        request = budgeted(Describe.Request(ids=list(object_ids), detail=detail), **how)
         return self._call(Describe, 'describe', request, lambda reply: list(reply.answers),
                           fails=lambda reply: reply.error_code and not reply.answers)
 
     def stream(self, question: str, *object_ids: str, **how: Any) -> 'AnswerStream':
         """As `ask`, told as it is made: iterate over the pieces of its text. Leaving the iteration
         cancels it."""
-        goal = _asked(AskStream.Goal(), question, object_ids, **how)
+        goal = asked(AskStream.Goal(), question, object_ids, **how)
         if not self._actions.wait_for_server(self.timeout):
             raise TimeoutError(f'no action {self.name}/ask_stream within {self.timeout:g} s')
-        return AnswerStream(self._actions, goal, self.timeout)
+        stream = AnswerStream(self._actions, goal, self.timeout)
+        self._streams.add(stream)
+        return stream
 
     # --- the wire
 
     def _call(self, kind: type, name: str, request: Any, take: Callable[[Any], Any],
               fails: Callable[[Any], Any] = lambda reply: reply.error_code) -> Future:
-        client = self._clients.get(name)
-        if client is None:
-            client = self._clients[name] = self.node.create_client(kind, f'{self.name}/{name}')
+        with self._making:
+            client = self._clients.get(name)
+            if client is None:
+                client = self._clients[name] = self.node.create_client(kind, f'{self.name}/{name}')
         if not client.wait_for_service(self.timeout):
             raise TimeoutError(f'no service {self.name}/{name} within {self.timeout:g} s')
         made: Future = Future()
+        self._pending.add(made)
 
         def done(future: Any) -> None:
             try:
                 reply = future.result()
                 if fails(reply):
                     raise _error(reply)
-                made.set_result(take(reply))
+                _settle(made, None, take(reply))
             except Exception as error:  # edge of the callback: the caller is told
-                made.set_exception(error)
+                _settle(made, error)
 
-        client.call_async(request).add_done_callback(done)
+        sent = client.call_async(request)
+
+        def forget(_: Future) -> None:
+            self._pending.discard(made)
+            client.remove_pending_request(sent)
+
+        made.add_done_callback(forget)
+        sent.add_done_callback(done)
         return made
 
     def _wait(self, future: Future) -> Any:
         try:
             return future.result(self.timeout)
         except FutureTimeout:   # another class than TimeoutError before Python 3.11
+            future.cancel()     # a reply that comes later is not waited for any more
             raise TimeoutError(f'no reply of {self.name} within {self.timeout:g} s') from None
 
     def _spin(self) -> None:
-        try:
-            self._executor.spin()
-        except ExternalShutdownException:
-            return
+        """Serve the replies; a callback that fails, or something that is destroyed while the
+        executor waits on it, is logged and the others go on."""
+        while not self._closed.is_set():
+            try:
+                self._executor.spin()
+                return
+            except ExternalShutdownException:
+                return
+            except Exception:  # edge of the thread: without it every later call would time out
+                if not self._closed.wait(PAUSE):
+                    self.node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
 
 
 class AnswerStream:
@@ -243,15 +271,21 @@ class AnswerStream:
         self._timeout = timeout
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._handle: Any = None
-        self._cancelled = False
+        self._cancelled = self._closed = False
         actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
             told.feedback)).add_done_callback(self._accepted)
 
     def cancel(self) -> None:
         """Ask for the end of it; the node stops within a token."""
         self._cancelled = True
-        if self._handle is not None and self.answer is None:
+        if self._handle is not None and self.answer is None and not self._closed:
             self._handle.cancel_goal_async()
+
+    def fail(self, error: PixelReferError) -> None:
+        """Cancel it and let the iteration end with this error; the client is used no more."""
+        self.cancel()
+        self._closed = True
+        self._news.put(error)
 
     def __iter__(self) -> Iterator[str]:
         try:
@@ -260,6 +294,8 @@ class AnswerStream:
                     found = self._news.get(timeout=self._timeout)
                 except Empty:
                     raise TimeoutError(f'nothing came within {self._timeout:g} s') from None
+                if isinstance(found, PixelReferError):
+                    raise found
                 if isinstance(found, AskStream.Feedback):
                     if found.text:
                         yield found.text
@@ -273,6 +309,8 @@ class AnswerStream:
                 self.cancel()
 
     def _accepted(self, future: Any) -> None:
+        if self._closed:
+            return
         self._handle = future.result()
         self._handle.get_result_async().add_done_callback(
             lambda done: self._news.put(done.result().result))
@@ -280,26 +318,14 @@ class AnswerStream:
             self.cancel()
 
 
+def _settle(made: Future, error: Exception | None, result: Any = None) -> None:
+    """Give a future its outcome, unless it has one, or nobody waits for it any more."""
+    with suppress(InvalidStateError):
+        if error is None:
+            made.set_result(result)
+        else:
+            made.set_exception(error)
+
+
 def _error(reply: Any) -> PixelReferError:
     return PixelReferError(_CODES.get(reply.error_code, str(reply.error_code)), reply.error_msg)
-
-
-def _pixels(points: Sequence[tuple[float, float]]) -> list[Pixel]:
-    return [Pixel(x=float(x), y=float(y)) for x, y in points]
-
-
-def _asked(request: Any, question: str, object_ids: Sequence[str], *, max_tokens: int = 0,
-           **how: Any) -> Any:
-    request.question, request.ids, request.max_tokens = question, list(object_ids), max_tokens
-    return _budgeted(request, **how)
-
-
-def _budgeted(request: Any, *, window: float | tuple[Time, Time] | None = None,
-              max_frames: int = 0, deadline: float = 0.0) -> Any:
-    request.max_frames = max_frames
-    request.deadline = conversions.duration_message(deadline)
-    if isinstance(window, tuple):
-        request.window = TimeWindow(start=window[0], end=window[1])
-    elif window is not None:
-        request.window = TimeWindow(seconds=float(window))
-    return request

@@ -3,6 +3,7 @@
 
 import math
 from array import array
+from collections.abc import Sequence
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
@@ -16,7 +17,7 @@ from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
-from pixelrefer_model.geometry import measure
+from pixelrefer_model.geometry import Measured
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
 from pixelrefer_model import rle
 from pixelrefer_ros import images
@@ -101,13 +102,19 @@ def frame_from_compressed(message: CompressedImage, camera: str) -> Frame:
 def label_image(header: Header, size: tuple[int, int], entries: list[Entry]) -> Image:
     """16UC1 [height, width]: each pixel the index of its object, 0 for none. Where masks overlap
     the smaller object is seen, as if it lay in front."""
-    labels = np.zeros(size, np.uint16)
+    height, width = size
+    message = Image(header=header, height=height, width=width, encoding='16UC1', is_bigendian=0,
+                    step=2 * width)
+    # The message's own array is grown and written to: one that is assigned would be copied.
+    data = message.data
+    data.append(0)
+    data *= 2 * height * width
+    labels = np.frombuffer(data, '<u2').reshape(height, width)
     seen = [entry for entry in entries if entry.sight.mask is not None]
     for entry in sorted(seen, key=lambda entry: -entry.sight.area):
-        labels[entry.sight.mask] = entry.index
-    message = Image(header=header, height=size[0], width=size[1], encoding='16UC1',
-                    is_bigendian=0, step=2 * size[1])
-    message.data = array('B', labels.astype('<u2').tobytes())
+        x, y, w, h = entry.sight.box
+        part = np.s_[y:y + h, x:x + w]
+        np.copyto(labels[part], entry.index, where=entry.sight.mask[part])
     return message
 
 
@@ -133,14 +140,11 @@ def prompt_from(message: PromptMessage, width: int, height: int) -> Prompt:
 
 
 def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
-    if message.text.strip():
+    if words_of(message):
         raise PixelReferError(
-            'UNSUPPORTED', 'a text prompt is not served by this version; points, a box, a '
-            'scribble or a mask are allowed')
-    has_mask = bool(message.mask.height or message.mask.width or message.mask.counts)
-    given = [name for name, there in (
-        ('points', message.points), ('a box', message.box), ('a scribble', message.scribble),
-        ('a mask', has_mask)) if there]
+            'UNSUPPORTED', 'a text prompt needs a detector, which the parameter detector_model '
+            'names (`tiny` for the small world); points, a box, a scribble or a mask are allowed')
+    given = _forms(message)
     if not given:
         if len(message.labels):
             raise PixelReferError(
@@ -152,7 +156,7 @@ def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
         raise PixelReferError(
             'BAD_POINTS', f'{" and ".join(given)} in one prompt; points and a box '
             'together, or one of these alone, are allowed')
-    if has_mask:
+    if 'a mask' in given:
         mask = message.mask
         check_mask_size((mask.height, mask.width), width, height)
         return MaskPrompt(rle.decode(mask.counts, mask.height, mask.width))
@@ -171,6 +175,26 @@ def _prompt(message: PromptMessage, width: int, height: int) -> Prompt:
             'BAD_BOX', f'{len(message.box)} boxes in one prompt; one is allowed')
     box = message.box[0]
     return Box(box.x, box.y, box.x + box.width, box.y + box.height, clicks)
+
+
+def words_of(message: PromptMessage) -> str:
+    """The text of a prompt, empty where it has none. Raises PixelReferError BAD_POINTS for one that
+    has other forms as well."""
+    if not message.text.strip():
+        return ''
+    if given := _forms(message):
+        raise PixelReferError(
+            'BAD_POINTS', f'a text and {" and ".join(given)} in one prompt; a text alone is '
+            'allowed, or points, a box, a scribble or a mask')
+    return message.text
+
+
+def _forms(message: PromptMessage) -> list[str]:
+    """What a prompt shows the object by, beside text."""
+    has_mask = bool(message.mask.height or message.mask.width or message.mask.counts)
+    return [name for name, there in (
+        ('points', message.points), ('a box', message.box), ('a scribble', message.scribble),
+        ('a mask', has_mask)) if there]
 
 
 def _points(pixels: list) -> np.ndarray:
@@ -223,15 +247,9 @@ def vector_message(values: np.ndarray) -> Vector3:
     return Vector3(**dict(zip('xyz', np.asarray(values, float).tolist())))
 
 
-def fill_measure(response: Measure.Response, first: Position, second: Position) -> None:
-    """How two objects lie to one another. Raises PixelReferError NO_POSITION where they were not
-    measured at the same time in the same frame."""
-    if (first.stamp_ns, first.frame_id) != (second.stamp_ns, second.frame_id):
-        raise PixelReferError(
-            'NO_POSITION', f'one is measured in {first.frame_id!r} at {first.stamp_ns / 1e9:.3f} '
-            f's, the other in {second.frame_id!r} at {second.stamp_ns / 1e9:.3f} s; two of one depth '
-            'image are allowed')
-    found = measure(first.placed, second.placed)
+def fill_measure(response: Measure.Response, first: Position, second: Position,
+                 found: Measured) -> None:
+    """How two objects lie to one another."""
     response.stamp, response.frame_id = time_message(first.stamp_ns), first.frame_id
     response.distance, response.distance_deviation = found.distance, found.deviation
     response.relations = list(found.relations)
@@ -243,10 +261,13 @@ def fill_measure(response: Measure.Response, first: Position, second: Position) 
     response.second_size_deviation = vector_message(second.placed.size_deviation)
 
 
-def prompt_result(object_id: str, error: PixelReferError | None,
-                  tracked: TrackedObject | None) -> PromptResult:
-    """What became of one prompt."""
-    message = PromptResult(id=object_id)
+def prompt_result(object_id: str, error: PixelReferError | None, tracked: TrackedObject | None,
+                  candidates: Sequence[tuple[Box, float]] = ()) -> PromptResult:
+    """What became of one prompt. candidates: boxes with their scores."""
+    message = PromptResult(
+        id=object_id, candidate_scores=[float(score) for _, score in candidates], candidates=[
+            BoxMessage(x=float(box.x0), y=float(box.y0), width=float(box.x1 - box.x0),
+                       height=float(box.y1 - box.y0)) for box, _ in candidates])
     if error is not None:
         message.error_code, message.error_msg = error_number(error.code), error.message
     if tracked is not None:

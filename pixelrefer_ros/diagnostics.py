@@ -28,12 +28,13 @@ class Status:
 def camera_status(part: str, quiet: float | None, values: dict[str, object],
                   trouble: str = '') -> Status:
     """A camera's part. quiet: seconds since its newest usable image; None: there was none.
-    trouble: what is wrong with the images that come."""
+    trouble: what is wrong with the images that come, or why none does."""
+    why = f': {trouble}' if trouble else ''
     if quiet is None:
-        return Status(part, WARN, 'no usable image has come', values)
+        return Status(part, WARN, f'no usable image has come{why}', values)
     values = {**values, 'newest_image_age_s': quiet}
     if quiet > QUIET:
-        return Status(part, WARN, f'no usable image for {quiet:.1f} s', values)
+        return Status(part, WARN, f'no usable image for {quiet:.1f} s{why}', values)
     if trouble:
         return Status(part, WARN, trouble, values)
     return Status(part, OK, 'images come', values)
@@ -58,8 +59,10 @@ class Diagnostics:
 
     @period.setter
     def period(self, seconds: float) -> None:
-        self._timer.timer_period_ns = round(seconds * 1e9)
-        self._timer.reset()
+        # Only where it is another one: each reset begins to wait anew.
+        if seconds != self.period:
+            self._timer.timer_period_ns = round(seconds * 1e9)
+            self._timer.reset()
 
     def publish(self) -> None:
         """Publish now."""

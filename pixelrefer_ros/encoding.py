@@ -11,7 +11,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.objects import Entry, ObjectTable
-from pixelrefer_ros.worker import Worker, internal
+from pixelrefer_ros.worker import OBSERVING, Worker, internal
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class EncodingWorker(Worker):
     def __init__(self, engine, table: ObjectTable, counters: Counters,
                  on_fault: Callable[[int, str, PixelReferError], None], *,
                  threads: int) -> None:
-        super().__init__('encoder', threads)
+        super().__init__('encoder', threads, OBSERVING)
         self._engine = engine
         self._table = table
         self._counters = counters
@@ -114,8 +114,9 @@ class EncodingWorker(Worker):
         self._working = together
         return lambda: self._encode(first.frame, first.epoch, [p.keyframe for p in together])
 
-    def give_up(self) -> None:
+    def give_up(self) -> list[Callable[[], None]]:
         self._pending.clear()
+        return []
 
     def _encode(self, frame: Frame, epoch: int, keyframes: list[Keyframe]) -> None:
         began = time.monotonic()
@@ -129,10 +130,12 @@ class EncodingWorker(Worker):
                 self._engine.memory.observe(kept)
             if kept:
                 self._counters.timed('encoded', time.monotonic() - began)
+            self.failures.succeeded('encoding')
             self._counters.add('observations', len(kept))
             self._counters.add('discarded', len(observations) - len(kept))
-        except Exception as found:  # edge of the worker: one keyframe must not end it
+        except BaseException as found:  # edge of the worker: one keyframe must not end it
             self._counters.add('encoding_failed')
+            self.failures.failed(internal(found), 'encoding')
             self._on_fault(epoch, f'encoding: {traceback.format_exc()}', internal(found))
         finally:
             there = {entry.object_id for entry in self._table.entries()}

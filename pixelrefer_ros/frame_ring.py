@@ -7,6 +7,11 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 
 
+def exact(stamp_ns: int) -> str:
+    """Seconds of a stamp, to the nanosecond: as a float it would be rounded, and no frame has it."""
+    return f'{stamp_ns // 1_000_000_000}.{stamp_ns % 1_000_000_000:09}'
+
+
 class FrameRing:
     """The last frames of the camera by stamp, whether they were tracked or not.
 
@@ -44,14 +49,14 @@ class FrameRing:
             if stamp_ns in self._frames:
                 return self._frames[stamp_ns]
             newest, oldest = self._newest().stamp_ns, next(iter(self._frames))
-        held = f'held are {oldest / 1e9:.9f} to {newest / 1e9:.9f} s'
+        held = f'held are {exact(oldest)} to {exact(newest)} s'
         if stamp_ns < newest:
             raise PixelReferError(
-                'STAMP_TOO_OLD', f'no frame of stamp {stamp_ns / 1e9:.9f} s is held; {held}, and '
+                'STAMP_TOO_OLD', f'no frame of stamp {exact(stamp_ns)} s is held; {held}, and '
                 'only the exact stamp of one of these is allowed')
         if stamp_ns > newest + future_ns:
             raise PixelReferError(
-                'STAMP_IN_FUTURE', f'stamp {stamp_ns / 1e9:.9f} s lies '
+                'STAMP_IN_FUTURE', f'stamp {exact(stamp_ns)} s lies '
                 f'{(stamp_ns - newest) / 1e9:.3f} s after the newest frame; {held}, and at most '
                 f'{future_ns / 1e9:g} s ahead is allowed')
         return None

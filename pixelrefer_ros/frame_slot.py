@@ -41,6 +41,12 @@ class FrameSlot:
             taken, self._waiting = self._waiting, None
             return taken
 
+    def done(self) -> None:
+        """The frame that was taken has been tracked."""
+
+    def settle(self) -> None:
+        """Nobody waits for what was left here: the newest wins."""
+
     def clear(self) -> None:
         """Drop what waits, counted."""
         with self._condition:
@@ -60,7 +66,7 @@ class FrameQueue:
         self._condition = condition
         self._waiting: deque[Waiting] = deque()
         self._most = most
-        self._closed = False
+        self._closed = self._tracking = False
         self.dropped = 0
 
     def put(self, frame: Frame, epoch: int) -> None:
@@ -79,8 +85,21 @@ class FrameQueue:
             if not self._waiting:
                 return None
             taken = self._waiting.popleft()
+            self._tracking = True
             self._condition.notify_all()
             return taken
+
+    def done(self) -> None:
+        """The frame that was taken has been tracked."""
+        with self._condition:
+            self._tracking = False
+            self._condition.notify_all()
+
+    def settle(self) -> None:
+        """Wait until every frame that was left has been tracked."""
+        with self._condition:
+            self._condition.wait_for(
+                lambda: self._closed or not (self._waiting or self._tracking))
 
     def clear(self) -> None:
         """Drop what waits, counted."""

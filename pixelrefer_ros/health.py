@@ -17,21 +17,28 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
     return [
         *(_camera('camera' if len(streams) == 1 else f'camera {stream.name}', stream)
           for stream in streams),
-        Status('tracker', WARN if any(one['failed'] for one in seen) else OK, 'tracking',
+        Status('tracker', *pipeline.tracker.failures.verdict('tracking'),
                {'objects': len(pipeline.table.entries()),
                 'tracking_rate_hz': sum(one.rate('tracked') for one in seen),
                 'tracking_latency_ms': 1000 * max(one.latency('tracked') for one in seen),
                 'prompts_waiting': pipeline.tracker.waiting}),
-        Status('encoder', WARN if count['encoding_failed'] else OK, 'observing',
+        *([] if pipeline.detection is None else [Status(
+            'detector', *pipeline.detection.failures.verdict('looking for what prompts name'),
+            {'detections': count['detected'],
+             'detection_latency_ms': 1000 * count.latency('detected'),
+             'words_looked_for': int(pipeline.detection.looking),
+             'words_waiting': pipeline.detection.waiting})]),
+        Status('encoder', *pipeline.encoder.failures.verdict('observing'),
                {'observations_made': count['observations'],
                 'observations_held': observations, 'token_mib': token_bytes / MIB,
                 'keyframes_waiting': pipeline.encoder.waiting,
                 'keyframes_superseded': count['superseded'],
                 'encoding_latency_ms': 1000 * count.latency('encoded')}),
-        Status('language', OK, 'answering',
+        Status('language', *pipeline.language.failures.verdict('answering'),
                {'answers': count['answered'], 'unanswered': count['unanswered'],
                 'answer_latency_ms': 1000 * count.latency('answered'),
                 'questions_waiting': pipeline.language.waiting}),
+        Status('bond', WARN if pipeline.bond.lost else OK, pipeline.bond.state, {}),
         Status('lateness', OK, 'medians of what was published', dict(
             pipeline.lateness.figures())),
     ]
@@ -45,4 +52,5 @@ def _camera(part: str, stream: CameraStream) -> Status:
         'frames_dropped': stream.dropped, 'frames_rejected': count['rejected'],
         'frames_out_of_order': count['out_of_order'], 'frames_failed': count['failed'],
         'ring_frames': frames, 'ring_mib': frame_bytes / MIB},
-        trouble_with(stream.camera.largest))
+        trouble_with(stream.camera.largest) if stream.publishers else
+        f'nobody publishes {stream.topic}')

@@ -27,11 +27,18 @@ ENCODINGS: dict[str, tuple[str, int, int | None]] = {
     'bayer_bggr8': ('u1', 1, cv2.COLOR_BayerRG2RGB),
     'bayer_gbrg8': ('u1', 1, cv2.COLOR_BayerGR2RGB),
     'bayer_grbg8': ('u1', 1, cv2.COLOR_BayerGB2RGB),
+    'bayer_rggb16': ('u2', 1, cv2.COLOR_BayerBG2RGB),
+    'bayer_bggr16': ('u2', 1, cv2.COLOR_BayerRG2RGB),
+    'bayer_gbrg16': ('u2', 1, cv2.COLOR_BayerGR2RGB),
+    'bayer_grbg16': ('u2', 1, cv2.COLOR_BayerGB2RGB),
     'yuv422': ('u1', 2, cv2.COLOR_YUV2RGB_UYVY),
     'uyvy': ('u1', 2, cv2.COLOR_YUV2RGB_UYVY),
     'yuv422_yuy2': ('u1', 2, cv2.COLOR_YUV2RGB_YUY2),
     'yuyv': ('u1', 2, cv2.COLOR_YUV2RGB_YUY2),
 }
+#: Two planes: rows of Y, then half as many rows of U and V (nv21: V and U), one pair for each block
+#: of 2x2 pixels.
+PLANAR = {'nv12': cv2.COLOR_YUV2RGB_NV12, 'nv21': cv2.COLOR_YUV2RGB_NV21}
 _PNG = b'\x89PNG\r\n\x1a\n'
 _JPEG = b'\xff\xd8'
 #: JPEG markers that start a frame header (all SOFn, without DHT, JPG and DAC).
@@ -48,38 +55,48 @@ def check_size(width: int, height: int) -> None:
 
 def decode_rows(data: bytes, *, width: int, height: int, encoding: str, step: int,
                 is_bigendian: bool) -> np.ndarray:
-    """uint8 RGB [height, width, 3] of raw rows, each `step` bytes long (0: no padding).
+    """uint8 RGB [height, width, 3] of raw rows, each `step` bytes long (0: no padding). May be a
+    view of `data`, which must not change after this.
 
-    Raises PixelReferError BAD_ENCODING, or BAD_IMAGE when size, step and bytes do not fit.
+    height: of the image; planar encodings have half as many rows of chroma behind. Raises
+    PixelReferError BAD_ENCODING, or BAD_IMAGE when size, step and bytes do not fit.
     """
-    if encoding not in ENCODINGS:
+    if encoding not in (*ENCODINGS, *PLANAR):
         raise PixelReferError(
-            'BAD_ENCODING', f'encoding {encoding[:40]!r}; {", ".join(ENCODINGS)} are allowed')
+            'BAD_ENCODING', f'encoding {encoding[:40]!r}; {", ".join((*ENCODINGS, *PLANAR))} are '
+            'allowed')
     check_size(width, height)
-    kind, channels, conversion = ENCODINGS[encoding]
-    pixel = np.dtype(kind).newbyteorder('>' if is_bigendian else '<')
+    planar = encoding in PLANAR
+    if width % 2 and (planar or 'yuv' in encoding or 'uy' in encoding) or planar and height % 2:
+        raise PixelReferError(
+            'BAD_IMAGE', f'{width}x{height} pixels of {encoding}; an even width'
+            f'{" and height are" if planar else " is"} allowed')
+    kind, channels, conversion = ('u1', 1, PLANAR[encoding]) if planar else ENCODINGS[encoding]
+    rows = _rows(data, width, height * 3 // 2 if planar else height, channels,
+                 np.dtype(kind).newbyteorder('>' if is_bigendian else '<'), step,
+                 f'{width}x{height} {encoding}')
+    if rows.itemsize == 2:
+        rows = (rows >> 8).astype(np.uint8)
+    if conversion is None:
+        return np.ascontiguousarray(rows)
+    return cv2.cvtColor(np.ascontiguousarray(rows), conversion)
+
+
+def _rows(data: bytes, width: int, height: int, channels: int, pixel: np.dtype, step: int,
+          what: str) -> np.ndarray:
+    """A view [height, width, channels] of rows of `step` bytes. Raises PixelReferError BAD_IMAGE
+    where they do not fit into `data`; `what` says then what was to be there."""
     row = width * channels * pixel.itemsize
     step = step or row
     if step < row:
         raise PixelReferError(
-            'BAD_IMAGE', f'step is {step} bytes; at least {row}, a row of {width} {encoding} '
-            'pixels, is allowed')
+            'BAD_IMAGE', f'step is {step} bytes; at least {row}, a row of {what}, is allowed')
     if (needed := step * (height - 1) + row) > len(data):
         raise PixelReferError(
-            'BAD_IMAGE', f'the image has {len(data)} bytes; {width}x{height} {encoding} with step '
-            f'{step} takes {needed}, and no fewer are allowed')
-    rows = np.ndarray((height, width, channels), pixel, data,
+            'BAD_IMAGE', f'the image has {len(data)} bytes; {what} with step {step} takes '
+            f'{needed}, and no fewer are allowed')
+    return np.ndarray((height, width, channels), pixel, data,
                       strides=(step, channels * pixel.itemsize, pixel.itemsize))
-    if pixel.itemsize == 2:
-        rows = (rows >> 8).astype(np.uint8)
-    if conversion is None:
-        # A copy: the frame outlives the message.
-        return np.array(rows, np.uint8, order='C')
-    if 'yuv' in encoding or 'uy' in encoding:
-        if width % 2:
-            raise PixelReferError(
-                'BAD_IMAGE', f'width {width} of {encoding}; an even width is allowed')
-    return cv2.cvtColor(np.ascontiguousarray(rows), conversion)
 
 
 def decode_compressed(data: bytes, format_: str) -> np.ndarray:
@@ -92,7 +109,7 @@ def decode_compressed(data: bytes, format_: str) -> np.ndarray:
         raise PixelReferError(
             'BAD_ENCODING', f'the compressed image (format {format_[:40]!r}) is no JPEG and no PNG '
             'of colours; these are allowed')
-    width, height = _jpeg_size(data) if data.startswith(_JPEG) else _png_size(data)
+    width, height = _jpeg_size(data) if data.startswith(_JPEG) else png_size(data)
     check_size(width, height)
     # Pixels of prompts are those of the file: a turn in its EXIF data must not move them.
     image = cv2.imdecode(np.frombuffer(data, np.uint8),
@@ -108,7 +125,8 @@ def _cut_off(kind: str, size: int) -> PixelReferError:
         'BAD_IMAGE', f'the {kind} is cut off after {size} bytes; a whole file is allowed')
 
 
-def _png_size(data: bytes) -> tuple[int, int]:
+def png_size(data: bytes) -> tuple[int, int]:
+    """Width and height of a PNG file. Raises PixelReferError BAD_IMAGE for one that is cut off."""
     if len(data) < 24 or b'IEND' not in data[-16:]:
         raise _cut_off('PNG', len(data))
     return struct.unpack('>II', data[16:24])

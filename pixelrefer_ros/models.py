@@ -4,6 +4,7 @@
 Messages, launch files, and a node that is not configured need no PyTorch.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
@@ -17,29 +18,47 @@ def load(settings: Settings) -> Any:
     import torch
 
     from pixelrefer_model.engine import EngineSettings, PerceptionEngine
-    from pixelrefer_model.language import CudaGraphs, Eager, Greedy, KeepPrefixes, Sample
-    from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
-    from pixelrefer_model.memory import EveryInterval, KeepLast
+    from pixelrefer_model.language import CudaGraphs, Eager, KeepPrefixes
+    from pixelrefer_model.memory import KeepLast
     from pixelrefer_model.sam2 import ComputePolicy, MemoryPolicy
     engine = PerceptionEngine.from_checkpoints(
         settings.tracker_model, settings.refer_model, device=settings.device,
         dtype=getattr(torch, settings.dtype), quantization=settings.quantization,
         attention=settings.attention, settings=EngineSettings(
-            keyframes=EveryInterval(settings.keyframe_interval),
-            keep=KeepLast(settings.keep_observations), max_frames=settings.max_frames,
-            abstain_below=settings.abstain_below,
-            abstain_under_px=settings.abstain_under_px, batch=settings.answer_batch,
+            **_live(settings), keep=KeepLast(settings.keep_observations),
+            batch=settings.answer_batch,
             # a kept prefix rounds otherwise than one that is read anew
             prefixes=KeepPrefixes(0 if settings.lockstep else settings.prefix_cache_mib * 2 ** 20),
-            sampling=Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
-            if settings.temperature >= LEAST_TEMPERATURE else Greedy(),
             steps=CudaGraphs() if settings.cuda_graphs else Eager(),
             tracker_input_size=settings.tracker_input_size or None,
             tracker_memory=MemoryPolicy(spatial=settings.tracker_memory_frames or None,
                                         stride=settings.tracker_memory_stride),
             tracker_compute=ComputePolicy(compile_encoder=settings.tracker_compile)))
+    if settings.detector_model:
+        from pixelrefer_model.detection import load_detector
+        engine.detector = load_detector(
+            settings.detector_model, device=settings.device, dtype=getattr(torch, settings.dtype),
+            least=settings.detector_score, margin=settings.detector_margin)
     engine.warm_up()
     return engine
+
+
+def tune(engine: Any, settings: Settings) -> None:
+    """Let an engine follow the live ones of the settings. It may be at work: what it has begun to
+    answer it may end by the old ones."""
+    engine.settings = replace(engine.settings, **_live(settings))
+
+
+def _live(settings: Settings) -> dict[str, Any]:
+    """Those of the engine's settings that may change at any time."""
+    from pixelrefer_model.language import Greedy, Sample
+    from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
+    from pixelrefer_model.memory import EveryInterval
+    return {
+        'keyframes': EveryInterval(settings.keyframe_interval), 'max_frames': settings.max_frames,
+        'abstain_below': settings.abstain_below, 'abstain_under_px': settings.abstain_under_px,
+        'sampling': Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
+        if settings.temperature >= LEAST_TEMPERATURE else Greedy()}
 
 
 def limit_threads(threads: int) -> None:
@@ -57,6 +76,13 @@ def window(span: tuple[int, int] | None) -> Any:
     """The window from first to last stamp, in nanoseconds; None: now."""
     from pixelrefer_model.memory import Now, Span
     return Now() if span is None else Span(*span)
+
+
+def check_words(words: str) -> str:
+    """Words that name an object. Raises PixelReferError NO_PROMPT, QUESTION_TOO_LONG or
+    SPECIAL_TOKEN."""
+    from pixelrefer_model.detection import check_words
+    return check_words(words)
 
 
 def check_text(question: str) -> None:

@@ -3,6 +3,7 @@
 
 import gc
 import sys
+import threading
 import traceback
 from collections.abc import Callable
 from typing import Any
@@ -10,12 +11,14 @@ from typing import Any
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import models, parameters, shutdown
+from pixelrefer_ros import models, optional, parameters, shutdown, target_frame
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.cameras import Cameras
+from pixelrefer_ros.connections import Connections
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.diagnostics import ERROR, OK, Diagnostics, Status
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Diagnostics, Status
 from pixelrefer_ros.health import pipeline_statuses
+from pixelrefer_ros.machine import cuda_values, machine_values
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.pipeline import Pipeline
@@ -39,10 +42,13 @@ class PixelReferNode(LifecycleNode):
         self._engine: Any = None
         self._pipeline: Pipeline | None = None
         self._ending = False
+        #: Held through a transition and through the end, which may come in the middle of one.
+        self._changing = threading.RLock()
+        self._tuning = threading.Lock()
         self._watched_before = False
         self._phase = 'unconfigured'
         self._problem = ''
-        parameters.declare(self, lambda: self._engine is None)
+        parameters.declare(self, lambda: self._phase == 'unconfigured', self._tuned)
         self.settings = Settings.read(self)
         self.counters = Counters()
         self.table = ObjectTable(self.settings.max_objects)
@@ -53,9 +59,12 @@ class PixelReferNode(LifecycleNode):
         self._served = Services(
             self, self._active_pipeline, lambda: self.table.epoch, self.publishing,
             self.settings.stream_goals)
-        #: Callbacks that may wait at a time, each in a thread of the executor: for an answer, and
-        #: in lockstep for the tracker.
-        self.waiting_callbacks = self.settings.stream_goals + len(self.settings.cameras)
+        #: Callbacks that may wait for an answer at a time, each in a thread of the executor.
+        self.waiting_callbacks = self.settings.stream_goals
+        self._connections = Connections(self)
+        self._missing = optional.missing()
+        if self._missing:
+            self.get_logger().info(self._missing)
         self._reporting = Diagnostics(self, self.settings.diagnostics_period, self._statuses)
 
     # --- lifecycle
@@ -68,21 +77,55 @@ class PixelReferNode(LifecycleNode):
     def finish(self) -> None:
         """Answer what waits, join the workers, let go of the models."""
         self._ending = True
-        self._stop()
-        self._free()
+        with self._changing:
+            self._stop()
+            self._free()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return FAILURE if self._ending else self._configure(state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return FAILURE if self._ending else self._activate(state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('deactivated', self._stop) or super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('cleaned up', self._free) or super().on_cleanup(state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        with self._changing:
+            return self._released('shut down', self._stop, self._free) or super().on_shutdown(state)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._problem = f'{self._problem or "a transition failed"}; configure the node again'
+        self.get_logger().error(self._problem)
+        with self._changing:
+            super().on_deactivate(state)  # publishers too, whatever the failed transition got to
+            self._stop()
+            self._free()
+        return SUCCESS
+
+    def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._phase, self._problem = 'loading the models', ''
         try:
             self.settings = Settings.read(self)
             self._reporting.period = self.settings.diagnostics_period
+            target_frame.check(self.settings.target_frame)
             self._engine = models.load(self.settings)
+            # A live parameter may have been set meanwhile.
+            models.tune(self._engine, self.settings)
             self.publishing.configure(
                 self.settings, models.name_of(self.settings.tracker_model))
+            self.publishing.lateness.clear()
             cameras = Cameras(tuple(self.settings.cameras))
             self._seen = {name: Counters() for name in cameras.names}
-            self._outputs = {name: CameraOutput(self, cameras, name, self.publishing)
-                             for name in cameras.names}
+            for name in cameras.names:
+                self._outputs[name] = CameraOutput(self, cameras, name, self.publishing)
         except Exception as error:  # edge of the transition: the node stays, to be tried again
             self._free()
             self._phase = 'unconfigured'
@@ -94,7 +137,7 @@ class PixelReferNode(LifecycleNode):
             f'on {self.settings.device}')
         return super().on_configure(state)
 
-    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+    def _activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._problem = ''
         result = super().on_activate(state)
         try:
@@ -107,6 +150,7 @@ class PixelReferNode(LifecycleNode):
                 pipeline.begin_epoch('the node was activated again')
             self._watched_before = True
             self._pipeline = pipeline.__enter__()
+            self._tuned()  # what was set meanwhile
         except Exception as error:  # edge of the transition: the node stays, to be tried again
             super().on_deactivate(state)
             return self._failed('activated', error)
@@ -114,23 +158,6 @@ class PixelReferNode(LifecycleNode):
         self.get_logger().info('active: listening to ' + ', '.join(
             stream.topic for stream in pipeline.streams.values()))
         return result
-
-    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('deactivated', self._stop) or super().on_deactivate(state)
-
-    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('cleaned up', self._free) or super().on_cleanup(state)
-
-    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        return self._released('shut down', self._stop, self._free) or super().on_shutdown(state)
-
-    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        self._problem = f'{self._problem or "a transition failed"}; configure the node again'
-        self.get_logger().error(self._problem)
-        super().on_deactivate(state)  # publishers too, whatever the failed transition got to
-        self._stop()
-        self._free()
-        return SUCCESS
 
     def _failed(self, what: str, error: Exception) -> TransitionCallbackReturn:
         """Say why a transition failed: in the log, in /diagnostics and to whoever asks."""
@@ -163,6 +190,7 @@ class PixelReferNode(LifecycleNode):
     def _free(self) -> None:
         if self._engine is None:
             return
+        before = cuda_values(self.settings.device)
         self._engine, self._phase = None, 'unconfigured'
         for output in self._outputs.values():
             output.__exit__(None, None, None)
@@ -173,6 +201,26 @@ class PixelReferNode(LifecycleNode):
         torch = sys.modules.get('torch')
         if torch is not None and torch.cuda.is_available():
             torch.cuda.empty_cache()
+        if before:
+            self.get_logger().info(
+                'GPU memory held: {gpu_memory_held_mib:.0f} MiB before the clean-up, '.format(**before)
+                + '{gpu_memory_held_mib:.0f} MiB after it'.format(
+                    **cuda_values(self.settings.device)))
+
+    def _tuned(self) -> None:
+        """A parameter was set: those that are live take effect, the others wait to be read."""
+        if self._phase == 'unconfigured':
+            return
+        # By several threads, of which one that read earlier must not write later.
+        with self._tuning:
+            self.settings = Settings.read(self)
+            self._reporting.period = self.settings.diagnostics_period
+            self.publishing.configure(self.settings, models.name_of(self.settings.tracker_model))
+            engine, pipeline = self._engine, self._pipeline
+            if engine is not None:
+                models.tune(engine, self.settings)
+            if pipeline is not None:
+                pipeline.settings = self.settings
 
     def _active_pipeline(self) -> Pipeline:
         """The pipeline. Raises PixelReferError NOT_ACTIVE or SHUTTING_DOWN."""
@@ -188,12 +236,16 @@ class PixelReferNode(LifecycleNode):
     # --- diagnostics
 
     def _statuses(self) -> list[Status]:
-        pipeline = self._pipeline
+        pipeline, unmatched = self._pipeline, self._connections.check()
         statuses = [Status(
             'node', ERROR if self._problem else OK, self._problem or self._phase,
             {'epoch': self.table.epoch, 'tracker_model': self.settings.tracker_model,
              'refer_model': self.settings.refer_model, 'device': self.settings.device,
-             'lockstep': self.settings.lockstep})]
+             'lockstep': self.settings.lockstep, 'not_installed': self._missing}),
+            Status('machine', OK, 'memory and temperature',
+                   machine_values(self.settings.device)),
+            Status('connections', WARN if unmatched else OK,
+                   '; '.join(unmatched) or 'who is on a topic is reached', {})]
         return statuses + (pipeline_statuses(pipeline) if pipeline is not None else [])
 
 

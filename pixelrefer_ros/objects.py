@@ -23,9 +23,10 @@ _ID = re.compile(r'[A-Za-z0-9_.:-]{1,64}')
 
 @dataclass(frozen=True)
 class Sight:
-    """What the tracker said of an object last. state: as in TrackedObject. box: x, y, width,
-    height in pixels, or None; mask: bool [H, W] or None; stamps in nanoseconds, last_seen_ns 0
-    while the object was not seen in this epoch. position: None where position_error says why."""
+    """What the tracker said of an object last. state: as in TrackedObject. mask: bool [H, W]
+    or None; box: around the mask, x, y, width, height in pixels, or None; stamps in nanoseconds,
+    last_seen_ns 0 while the object was not seen in this epoch. position: None where
+    position_error says why."""
 
     state: int
     score: float = 0.0
@@ -40,11 +41,28 @@ class Sight:
 
 @dataclass(frozen=True)
 class Position:
-    """Where an object is: of the depth image of this stamp, in its frame."""
+    """Where an object is: of the depth image of this stamp and camera, in its frame or in the target
+    frame.
+
+    seen: the same in the depth image's own frame, where frame_id is the target frame.
+    """
 
     frame_id: str
     stamp_ns: int
     placed: Placed
+    seen: 'Position | None' = None
+    camera: str = ''
+
+    @property
+    def as_seen(self) -> 'Position':
+        """It in the depth image's own frame."""
+        return self.seen or self
+
+    @property
+    def moment(self) -> tuple[int, str, str]:
+        """Of what it was measured: alike for objects of one depth image. Two cameras may give alike
+        stamps and frames."""
+        return self.stamp_ns, self.frame_id, self.camera
 
 
 #: Of every object when an epoch begins: stamps of the one before mean nothing in it.

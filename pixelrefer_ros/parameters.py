@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node's parameters: typed, described, ranged. They are read when the node is configured, but
-for the live ones."""
+for the live ones and those that are read at its start."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -20,8 +20,8 @@ DTYPES = ('float32', 'bfloat16', 'float16')
 @dataclass(frozen=True)
 class Rule:
     """What a parameter may be. low, high: bounds, both included; choices: the words allowed; live:
-    whether it may change at any time; wrong(value): a sentence, where neither of these says what
-    is allowed."""
+    whether it may change at any time; fixed: whether never, once the node has started;
+    wrong(value): a sentence, where neither of these says what is allowed."""
 
     default: Any
     description: str
@@ -29,6 +29,7 @@ class Rule:
     high: float | None = None
     choices: tuple[str, ...] = ()
     live: bool = False
+    fixed: bool = False
     wrong: Callable[[Any], str] = lambda _value: ''
 
     def trouble(self, name: str, value: Any) -> str:
@@ -41,9 +42,11 @@ class Rule:
     @property
     def descriptor(self) -> ParameterDescriptor:
         """The rule in ROS's terms, so that a bad value is refused before it comes here."""
-        descriptor = ParameterDescriptor(description=self.description)
-        if self.choices:
-            descriptor.additional_constraints = 'one of: ' + ', '.join(self.choices)
+        when = ('may be set at any time' if self.live else 'read when the node starts'
+                if self.fixed else 'may be set while the node is unconfigured')
+        descriptor = ParameterDescriptor(
+            description=self.description, read_only=self.fixed, additional_constraints='; '.join(
+                [*(['one of: ' + ', '.join(self.choices)] if self.choices else []), when]))
         if self.low is not None and isinstance(self.default, int):
             descriptor.integer_range = [IntegerRange(
                 from_value=int(self.low), to_value=int(self.high), step=1)]
@@ -54,16 +57,26 @@ class Rule:
 
 
 RULES: dict[str, Rule] = {
-    'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.'),
+    'autostart': Rule(True, 'Configure and activate at start, without a lifecycle manager.',
+                      fixed=True),
     'cameras': Rule(['camera'], 'Names of the cameras. With several of them each has its topics '
                     'below its name (NAME/image, ~/NAME/objects), and ids begin with it '
                     '(NAME:mug).', wrong=trouble_with_names),
     'image_transport': Rule('raw', 'Subscribe to `image` or to `image/compressed`.',
                             choices=TRANSPORTS),
+    'depth_transport': Rule('raw', 'Subscribe to `depth` or to `depth/compressedDepth`.',
+                            choices=TRANSPORTS),
     'tracker_model': Rule('tiny', 'SAM 2 checkpoint: `tiny` (packaged), a folder, a .pt file, or '
                           'a name that was downloaded.'),
     'refer_model': Rule('tiny', 'PixelRefer checkpoint: `tiny` (packaged), a folder, or a name '
                         'that was downloaded.'),
+    'detector_model': Rule('', 'Detector of what a prompt names in words: `tiny` (of the packaged '
+                           'models, for the small world), a folder with a Grounding DINO or an '
+                           'OWLv2, or a name that was downloaded; empty: none.'),
+    'detector_score': Rule(0.0, 'Least score of what words select; less is UNSURE_MATCH; 0: as '
+                           'suits the detector.', 0.0, 1.0),
+    'detector_margin': Rule(0.0, 'How much less the next best has to score, or it is '
+                            'SEVERAL_MATCHES; 0: as suits the detector.', 0.0, 1.0),
     'tracker_input_size': Rule(0, 'Side in pixels of the image that the tracker sees, a multiple '
                                'of 32 from 64 on; less is faster and loses small objects; 0: as '
                                'its checkpoint says (the released ones 1024).', 0, 4096),
@@ -94,55 +107,65 @@ RULES: dict[str, Rule] = {
                              0, 256),
     'max_objects': Rule(32, 'Objects that may be tracked at a time.', 1, 1024),
     'keyframe_interval': Rule(0.5, 'Seconds of image time between observations of an object.',
-                              0.0, 3600.0),
+                              0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Observations kept of each object, the oldest going first.', 1,
                               100_000),
-    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64),
-    'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048),
+    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
+    'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
+                       live=True),
     'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
                           'that reason.',
-                          0.0, 1.0),
+                          0.0, 1.0, live=True),
     'abstain_under_px': Rule(100, 'Answers about an object of which every observation that they '
                              'would rest on has fewer pixels become "I cannot tell."; 0: none for '
-                             'that reason.', 0, 1_000_000),
+                             'that reason.', 0, 1_000_000, live=True),
     'prefix_cache_mib': Rule(256, 'MiB of keys and values of past prompts, kept so that the next '
                              'question about the same objects costs only its own words; 0, and in '
                              'lockstep: none.',
                              0, 65_536),
     'temperature': Rule(0.0, 'Answers are drawn by chance, the more the higher; under 0.001: the '
-                        'best token each time.', 0.0, 10.0),
+                        'best token each time.', 0.0, 10.0, live=True),
     'top_p': Rule(0.9, 'With a temperature: only of the best tokens that have this probability '
-                  'together.', 0.01, 1.0),
+                  'together.', 0.01, 1.0, live=True),
     'sampling_seed': Rule(0, 'With a temperature: the same seed gives the same answers.', 0,
-                          2_147_483_647),
+                          2_147_483_647, live=True),
     'answer_deadline': Rule(30.0, 'Seconds to an answer, where the request does not say.', 0.01,
-                            3600.0),
+                            3600.0, live=True),
     'answer_batch': Rule(8, 'Questions that are decoded together at most; in lockstep only those '
                          'of one request.', 1, 64),
     'stream_goals': Rule(8, 'Goals of ~/ask_stream that may be under way; more are BUSY. Read at '
-                         'start.', 1, 64),
+                         'start.', 1, 64, fixed=True),
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
     'prompt_queue': Rule(16, 'Requests to add objects that may wait, of each camera; more are '
                          'BUSY.', 1, 1024),
     'frame_ring_mib': Rule(128, 'MiB of recent frames of each camera that prompts may name.', 1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
-    'click_corrects': Rule('', 'Id of the object that ~/click corrects; empty: a click selects a new '
-                           'object. May be set at any time.', live=True),
-    'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it. May be set at any '
-                        'time.', 0, 1, live=True),
+    'click_corrects': Rule('', 'Id of the object that ~/click corrects, of the camera that sees it; '
+                           'elsewhere, and if empty, a click selects a new object.', live=True),
+    'click_label': Rule(1, 'Of a click that corrects: 1 on the object, 0 off it.', 0, 1, live=True),
     'facts_in_prompt': Rule(False, 'Tell the model, with a question about now, what depth says of '
-                            'the objects: sizes, distances and how they lie to one another. May '
-                            'be set at any time.', live=True),
+                            'the objects: sizes, distances and how they lie to one another.',
+                            live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
+    'measure_slop': Rule(0.1, 'Seconds that the depth images of two objects may lie apart, for '
+                         '~/measure in target_frame: how far something moves meanwhile is how far '
+                         'off the measure is.', 0.0, 10.0),
+    'target_frame': Rule('', 'TF frame that positions are given in, one with z up as map, odom or '
+                         'base_link; needs tf2_ros; empty: that of the depth image. An object for '
+                         'which TF has no transform at the stamp of its depth image has no '
+                         'position.'),
     'jump_backward': Rule(1.0, 'Seconds that stamps may step back (the frame is dropped); beyond, '
                           'a new epoch begins.', 0.0, 3600.0),
     'jump_forward': Rule(10.0, 'Seconds that stamps may run ahead of the time that went by; '
                          'beyond, a new epoch begins.', 0.1, 1e9),
-    'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.'),
-    'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100),
-    'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0),
+    'publish_masks': Rule(False, 'Masks as run lengths in ~/objects.', live=True),
+    'overlay_quality': Rule(80, 'JPEG quality of ~/overlay/compressed.', 1, 100, live=True),
+    'bond_timeout': Rule(4.0, 'Seconds without a heartbeat after which a lifecycle manager and the '
+                         'node count each other as gone, where bondpy is installed; 0: no bond.',
+                         0.0, 3600.0),
+    'diagnostics_period': Rule(1.0, 'Seconds between two /diagnostics.', 0.1, 60.0, live=True),
 }
 
 
@@ -153,8 +176,12 @@ class Settings:
     autostart: bool
     cameras: list[str]
     image_transport: str
+    depth_transport: str
     tracker_model: str
     refer_model: str
+    detector_model: str
+    detector_score: float
+    detector_margin: float
     tracker_input_size: int
     tracker_memory_frames: int
     tracker_memory_stride: int
@@ -190,10 +217,13 @@ class Settings:
     click_label: int
     facts_in_prompt: bool
     depth_slop: float
+    measure_slop: float
+    target_frame: str
     jump_backward: float
     jump_forward: float
     publish_masks: bool
     overlay_quality: int
+    bond_timeout: float
     diagnostics_period: float
 
     @classmethod
@@ -202,9 +232,10 @@ class Settings:
         return cls(**{field.name: node.get_parameter(field.name).value for field in fields(cls)})
 
 
-def declare(node: Node, may_change: Callable[[], bool]) -> None:
+def declare(node: Node, may_change: Callable[[], bool], on_change: Callable[[], None]) -> None:
     """Declare every parameter of RULES; one that is set while `may_change()` is false and is not
-    live, or to a word that is not allowed, is refused with the reason."""
+    live, or to a word that is not allowed, is refused with the reason. on_change(): called after
+    others were set."""
     for name, rule in RULES.items():
         node.declare_parameter(name, rule.default, rule.descriptor)
 
@@ -224,3 +255,4 @@ def declare(node: Node, may_change: Callable[[], bool]) -> None:
         if said := rule.trouble(name, node.get_parameter(name).value):
             raise ValueError(said)
     node.add_on_set_parameters_callback(check)
+    node.add_post_set_parameters_callback(lambda _changes: on_change())

@@ -1,23 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""All that lives while the node is active: a stream for each camera and the three workers."""
+"""All that lives while the node is active: a stream for each camera and the workers."""
 
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
+from pixelrefer_ros.bonding import LifecycleBond
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.camera_stream import CameraStream
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.detecting import DetectionWorker
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
+from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking_worker import TrackingWorker
 from pixelrefer_ros.worker import budget
 
@@ -48,11 +52,25 @@ class Pipeline:
             threads=budget(settings.language_threads, 4))
         self.encoder.on_observed = self.language.wake
         self.tracker = TrackingWorker(budget(settings.tracker_threads, 2))
+        self.target = TargetFrame(node, settings.target_frame)
+        self.bond = LifecycleBond(node, settings.bond_timeout)
         self.streams = {
             name: CameraStream(
                 node, engine, settings, self.cameras, name, table, self.tracker, self.encoder,
-                outputs[name], seen[name], self._time_jumped)
+                outputs[name], seen[name], self.target, self._time_jumped, self._settle)
             for name in self.cameras.names}
+        #: None where the parameter detector_model names no detector.
+        self.detection: DetectionWorker | None = None
+        if engine.detector is not None:
+            self.detection = DetectionWorker(
+                engine.detector, counters, publishing.fault, queue=settings.prompt_queue,
+                threads=budget(settings.encoder_threads, 4))
+            if settings.lockstep:
+                for stream in self.streams.values():
+                    stream.tracking.hold = partial(self.detection.holds, stream.tracking)
+        #: In the order in which they are told to close; last to start, first to be joined.
+        self._workers = [worker for worker in (
+            self.detection, self.tracker, self.encoder, self.language) if worker is not None]
         self._stack = ExitStack()
 
     def stream(self, camera: str, object_ids: Iterable[str] = ()) -> CameraStream:
@@ -69,7 +87,9 @@ class Pipeline:
 
     def __enter__(self) -> 'Pipeline':
         with ExitStack() as stack:
-            for worker in (self.language, self.encoder, self.tracker):
+            # Before the worker that asks it, and so left after that has ended.
+            stack.enter_context(self.target)
+            for worker in reversed(self._workers):
                 stack.enter_context(worker)
             for stream in self.streams.values():
                 stack.enter_context(stream)
@@ -80,6 +100,7 @@ class Pipeline:
                     on_clock_change=True),
                 post_callback=self._clock_jumped)
             stack.callback(jumps.unregister)
+            stack.enter_context(self.bond)
             # Closed first of all, so that whoever waits is answered before anything is joined.
             stack.callback(self.close)
             self._stack = stack.pop_all()
@@ -90,7 +111,7 @@ class Pipeline:
 
     def close(self) -> None:
         """Answer everything that waits with SHUTTING_DOWN and take nothing more."""
-        for worker in (self.tracker, self.encoder, self.language):
+        for worker in self._workers:
             worker.close()
 
     def begin_epoch(self, reason: str, *, keep: bool = True) -> list[str]:
@@ -106,10 +127,18 @@ class Pipeline:
         # Frames in the slots carry the epoch they came in, so this may be late.
         self.tracker.wake()
         self.language.wake()
+        if self.detection is not None:
+            self.detection.wake()
         return ids
+
+    def _settle(self) -> None:
+        """Wait for the frames that are to be tracked before time jumps: in lockstep all."""
+        for stream in self.streams.values():
+            stream.tracking.slot.settle()
 
     def _time_jumped(self, reason: str) -> None:
         """Start a new epoch, since stamps or the clock jumped."""
+        self.target.clear()
         with self.table.lock:
             self.begin_epoch(reason)
             for stream in self.streams.values():
@@ -125,10 +154,12 @@ class Pipeline:
 
     def _clock_jumped(self, jump: Any) -> None:
         clock = self._node.get_clock()
-        if clock.clock_type != ClockType.ROS_TIME:
+        # In lockstep frames of before may wait for as long as they like, and say it themselves.
+        if clock.clock_type != ClockType.ROS_TIME or self.settings.lockstep:
             return
         # The jump of a bag that starts over is seen in its images and in its clock.
-        now = clock.now().nanoseconds
-        if all(stream.camera.settled_at(now) for stream in self.streams.values()):
-            return
-        self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')
+        with self.table.lock:
+            now = clock.now().nanoseconds
+            if all(stream.camera.settled_at(now) for stream in self.streams.values()):
+                return
+            self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')

@@ -8,7 +8,7 @@ from std_msgs.msg import Header
 
 from pixelrefer.msg import Answer, Event, TrackedObject
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import conversions
+from pixelrefer_ros import conversions, overridable
 from pixelrefer_ros.lateness import Lateness
 from pixelrefer_ros.objects import Entry, ObjectTable
 from pixelrefer_ros.parameters import Settings
@@ -24,8 +24,8 @@ class Publishing:
     def __init__(self, node: LifecycleNode, table: ObjectTable) -> None:
         self._table = table
         self._logger = node.get_logger()
-        self._answers = node.create_lifecycle_publisher(Answer, '~/answers', DEPTH)
-        self._events = node.create_lifecycle_publisher(Event, '~/events', 10 * DEPTH)
+        self._answers = overridable.publisher(node, Answer, '~/answers', DEPTH)
+        self._events = overridable.publisher(node, Event, '~/events', 10 * DEPTH)
         self.lateness = Lateness(node)
         self._settings: Settings | None = None
         self._model = ''

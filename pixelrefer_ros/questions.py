@@ -6,6 +6,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from rclpy.logging import get_logger
@@ -16,7 +17,10 @@ from pixelrefer_ros import conversions
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
-from pixelrefer_ros.worker import Worker, cancelled, internal, shutting_down
+from pixelrefer_ros.worker import ANSWERING, Worker, cancelled, internal, shutting_down
+
+#: Codes of errors that are no fault of the question.
+FAULTS = ('OUT_OF_MEMORY', 'NOT_FINITE', 'INTERNAL')
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ class LanguageWorker(Worker):
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
                  publish: Callable[[Answer, float], bool], *, model: str, queue: int, batch: int,
                  alone: bool, threads: int) -> None:
-        super().__init__('language', threads)
+        super().__init__('language', threads, ANSWERING)
         self._engine = engine
         self._table = table
         self._encoder = encoder
@@ -130,10 +134,10 @@ class LanguageWorker(Worker):
     def next_time(self) -> float | None:
         return min((request.deadline for request in self._requests), default=None)
 
-    def give_up(self) -> None:
-        for request in self._requests:
-            self._fail_rest(request, shutting_down())
+    def give_up(self) -> list[Callable[[], None]]:
+        waiting = list(self._requests)
         self._requests.clear()
+        return [partial(self._fail_rest, request, shutting_down()) for request in waiting]
 
     def _turns(self) -> list[Turn]:
         """The next batch, taken from the queue; requests with more to answer go to its end."""
@@ -188,7 +192,7 @@ class LanguageWorker(Worker):
                     self._guarded(turn, lambda: self._stream([(turn, question)]))
                 else:
                     self._finish(turn, self._failed(turn, found))
-        except Exception as found:  # edge of the worker: one batch must not end it
+        except BaseException as found:  # edge of the worker: one batch must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             for turn, _ in prepared:
                 if turn.number not in turn.request.answers:
@@ -202,7 +206,7 @@ class LanguageWorker(Worker):
             return act()
         except PixelReferError as found:
             self._finish(turn, self._failed(turn, found))
-        except Exception as found:  # edge of the worker: one question must not end it
+        except BaseException as found:  # edge of the worker: one question must not end it
             get_logger('pixelrefer').error(f'answering: {traceback.format_exc()}')
             self._finish(turn, self._failed(turn, internal(found)))
         return None
@@ -230,6 +234,7 @@ class LanguageWorker(Worker):
         if not self._publish(message, request.arrived):
             raise cancelled()
         self._counters.timed('answered', latency)
+        self.failures.succeeded('answering')
         self._finish(turn, message)
 
     def _stop(self, request: AnswerRequest) -> bool:
@@ -263,6 +268,8 @@ class LanguageWorker(Worker):
 
     def _failed(self, turn: Turn, error: PixelReferError) -> Answer:
         self._counters.add('unanswered')
+        if error.code in FAULTS:
+            self.failures.failed(error, 'answering')
         query, request = turn.query, turn.request
         return conversions.failed_answer(
             error, question=query.text, object_ids=query.object_ids,

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +75,13 @@ def offered_qos(connection: Connection) -> QoSProfile:
 
 @contextmanager
 def open_bag(path: Path) -> Iterator[Reader]:
-    """An open reader of the bag at `path` (a folder with metadata.yaml).
+    """An open reader of the bag at `path`: a folder with metadata.yaml, or a file of one.
 
     Raises ReplayError when there is none or it cannot be read.
     """
-    if not path.is_dir():
-        raise ReplayError(f'{path}: no such bag; the folder that holds metadata.yaml is allowed')
+    if not path.exists():
+        raise ReplayError(f'{path}: no such bag; the folder that holds metadata.yaml is allowed, '
+                          'or an .mcap or .db3 file')
     reader = None
     try:
         reader = Reader(path)
@@ -97,12 +98,13 @@ class Player:
     """Publishes an open bag's messages from `node`.
 
     rate: 2 is twice as fast as recorded. remap: topic -> topic. clock: publish /clock too.
-    stopped: ends the playing at once when set, from any thread or signal handler.
+    stopped: ends the playing at once when set, from any thread or signal handler. without: topics
+    under this name are not played.
     """
 
     def __init__(self, node: Node, reader: Reader, *, rate: float = 1.0,
                  remap: dict[str, str] | None = None, clock: bool = False,
-                 stopped: threading.Event | None = None) -> None:
+                 stopped: threading.Event | None = None, without: str | None = None) -> None:
         self._reader = reader
         self._rate = rate
         self._stopped = stopped or threading.Event()
@@ -110,19 +112,34 @@ class Player:
         self.unknown: list[str] = []
         remap = remap or {}
         for connection in reader.connections:
+            if without is not None and connection.topic.startswith(f'{without}/'):
+                continue
             cls = message_class(connection.msgtype)
             if cls is None:
                 self.unknown.append(f'{connection.topic} ({connection.msgtype})')
                 continue
             self._publishers[connection.id] = node.create_publisher(
                 cls, remap.get(connection.topic, connection.topic), offered_qos(connection))
+        self._node = node
         self._clock = node.create_publisher(Clock, '/clock', 10) if clock else None
 
-    def wait_for(self, subscribers: int) -> bool:
-        """Wait until the bag's topics have that many subscriptions, all told. False: stopped
-        before."""
+    @property
+    def topics(self) -> list[str]:
+        """What is played, by the full names."""
+        return sorted(publisher.topic_name for publisher in self._publishers.values())
+
+    def heard_by(self, name: str) -> bool:
+        """Whether the node of this full name subscribes to any of it."""
+        return any(f'{one.node_namespace.rstrip("/")}/{one.node_name}' == name
+                   for topic in self.topics
+                   for one in self._node.get_subscriptions_info_by_topic(topic))
+
+    def wait_for(self, subscribers: int, nodes: Sequence[str] = ()) -> bool:
+        """Wait until the bag's topics have that many subscriptions, all told, and each of these
+        nodes has one. False: stopped before."""
         while not self._stopped.is_set():
-            if sum(p.get_subscription_count() for p in self._publishers.values()) >= subscribers:
+            if sum(p.get_subscription_count() for p in self._publishers.values()) >= subscribers \
+                    and all(map(self.heard_by, nodes)):
                 return True
             self._stopped.wait(0.05)
         return False
@@ -178,6 +195,9 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--clock', action='store_true', help='publish /clock')
     parser.add_argument('--wait-for', type=int, default=0, metavar='N',
                         help='start when its topics have N subscriptions, all told')
+    parser.add_argument('--wait-for-node', action='append', default=[], metavar='NAME',
+                        help='start when this node subscribes to one of them')
+    parser.add_argument('--without', metavar='NAME', help='leave out topics under this name')
     args = parser.parse_args(argv)
     if not args.rate > 0:
         parser.error(f'--rate {args.rate:g}: a positive rate is allowed')
@@ -192,15 +212,15 @@ def main(argv: list[str] | None = None) -> int:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node('replay')
     try:
         with open_bag(args.bag) as reader:
             player = Player(node, reader, rate=args.rate, clock=args.clock, stopped=stopped,
-                            remap=dict(pair.split(':=', 1) for pair in args.remap))
+                            without=args.without, remap=dict(pair.split(':=', 1) for pair in args.remap))
             for topic in player.unknown:
                 print(f'not played, its type is not installed: {topic}', file=sys.stderr)
-            player.wait_for(args.wait_for)
+            player.wait_for(args.wait_for, args.wait_for_node)
             rounds = 0
             while not stopped.is_set() and (args.loop == 0 or rounds < args.loop):
                 played = player.play()

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.prompt import Prompt
+from pixelrefer_model.prompt import Box, Prompt
 from pixelrefer_ros.objects import Entry
 
 
@@ -13,19 +13,31 @@ from pixelrefer_ros.objects import Entry
 class Selection:
     """One prompt of a request. prompt(width, height): the prompt on a frame of that size, made
     when the frame is there, so that no more than one is held at a time; raises PixelReferError
-    where it is none."""
+    where it is none. words: what the object is named by, for a detector to make the prompt of."""
 
     object_id: str
     prompt: Callable[[int, int], Prompt] = field(repr=False)
+    words: str = ''
+
+    @classmethod
+    def refused(cls, object_id: str, error: PixelReferError, words: str = '') -> 'Selection':
+        """One that is known to be none."""
+
+        def refuse(_width: int, _height: int) -> Prompt:
+            raise error
+
+        return cls(object_id, refuse, words)
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What became of a Selection."""
+    """What became of a Selection. candidates: of one by words, boxes in pixels and their scores, 0
+    to 1, the best first."""
 
     object_id: str
     error: PixelReferError | None
     entry: Entry | None
+    candidates: tuple[tuple[Box, float], ...] = ()
 
 
 @dataclass

@@ -18,12 +18,13 @@ from pixelrefer.srv import (
     RemoveObjects, Reset, SplitObject)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions, models
-from pixelrefer_ros.measuring import facts_of, positions
+from pixelrefer_ros.detecting import selection_of
+from pixelrefer_ros.measuring import facts_of, measured, positions
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
 from pixelrefer_ros.replies import LateService, Reply
-from pixelrefer_ros.selecting import AddRequest, Selected, Selection
+from pixelrefer_ros.selecting import AddRequest, Selected
 from pixelrefer_ros.streaming import Streaming
 from pixelrefer_ros.worker import internal
 
@@ -74,7 +75,7 @@ class Services:
                 handler(request, reply)
             except PixelReferError as error:
                 self._fail(reply, error)
-            except Exception as found:  # edge of the callback: a request must not end the node
+            except BaseException as found:  # edge of the callback: a request must not end the node
                 self._logger.error(traceback.format_exc())
                 self._fail(reply, internal(found))
 
@@ -114,9 +115,12 @@ class Services:
             stream.ring.newest()
         elif stream.ring.find(stamp_ns, round(settings.stamp_wait * 1e9)) is None:
             self._logger.debug(f'waiting for the frame of {stamp_ns} ns')
-        selections = [Selection(prompt.id, partial(conversions.prompt_from, prompt))
-                      for prompt in request.prompts]
-        stream.tracking.add(AddRequest(
+        detects = pipeline.detection is not None
+        selections = [selection_of(prompt, detects=detects) for prompt in request.prompts]
+        add = stream.tracking.add
+        if any(selection.words for selection in selections):
+            add = partial(pipeline.detection.add, tracking=stream.tracking)
+        add(AddRequest(
             selections, stamp_ns, ON_EXISTING[request.on_existing], pipeline.table.epoch,
             time.monotonic() + (
                 settings.answer_deadline if settings.lockstep else settings.stamp_wait),
@@ -137,7 +141,8 @@ class Services:
 
     def _result(self, result: Selected) -> PromptResult:
         tracked = self._publishing.messages([result.entry])[0] if result.entry else None
-        return conversions.prompt_result(result.object_id, result.error, tracked)
+        return conversions.prompt_result(
+            result.object_id, result.error, tracked, result.candidates)
 
     def _remove(self, request: RemoveObjects.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
@@ -169,8 +174,10 @@ class Services:
         self._done(reply)
 
     def _measure(self, request: Measure.Request, reply: Reply) -> None:
-        conversions.fill_measure(reply.response, *positions(
-            self._pipeline().table, [request.first, request.second]))
+        pipeline = self._pipeline()
+        pair = positions(pipeline.table, [request.first, request.second])
+        found = measured(*pair, round(pipeline.settings.measure_slop * 1e9))
+        conversions.fill_measure(reply.response, *pair, found)
         self._done(reply)
 
     # --- answers

@@ -12,10 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, MultiThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException
+from rclpy.exceptions import InvalidHandle
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from pixelrefer_ros.camera_thread import NodeExecutor
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 #: For callbacks that only hand over, and a lifecycle transition; what waits in its callback has a
@@ -58,7 +61,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_on_signals() as stop:
         node = make_node()
-        executor = MultiThreadedExecutor(EXECUTOR_THREADS + node.waiting_callbacks)
+        executor = NodeExecutor(EXECUTOR_THREADS + node.waiting_callbacks)
         executor.add_node(node)
         spinner = threading.Thread(target=_spin, args=(executor, stop), name='executor')
         spinner.start()
@@ -87,7 +90,7 @@ def _start(node: Node, stop: Stop) -> None:
         node.get_logger().warning('stopped while starting')
 
 
-def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
+def _spin(executor: Executor, stop: Stop) -> None:
     """Serve callbacks; one that raises is logged and the others go on."""
     while rclpy.ok():
         try:
@@ -95,8 +98,12 @@ def _spin(executor: MultiThreadedExecutor, stop: Stop) -> None:
             return
         except ExternalShutdownException:
             return
-        except Exception:  # edge of the executor's thread
-            get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
+        except BaseException as error:  # edge of the executor's thread
+            if isinstance(error, InvalidHandle):
+                # Something was destroyed while the executor looked whether there is work for it.
+                get_logger('pixelrefer').debug(traceback.format_exc())
+            else:
+                get_logger('pixelrefer').error(f'a callback failed:\n{traceback.format_exc()}')
             # A pause, so that a fault which comes back at once does not eat a core.
             if stop.wait(0.1):
                 return

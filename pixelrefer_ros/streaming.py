@@ -5,10 +5,12 @@ import traceback
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import BoundedSemaphore
+from typing import Any
 
 from rclpy.action import ActionServer, CancelResponse
 from rclpy.action.server import ServerGoalHandle
 from rclpy.callback_groups import CallbackGroup
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 from pixelrefer.action import AskStream
@@ -25,6 +27,21 @@ Ask = Callable[[AskStream.Goal, Callable[[str, int], None], Callable[[], bool],
                 Callable[[Answer], None]], None]
 
 
+class _OnWallTime:
+    """The node as the action server sees it. By simulated time, which may stand or start over, no
+    result would ever expire."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._clock = Clock(clock_type=ClockType.SYSTEM_TIME)
+
+    def get_clock(self) -> Clock:
+        return self._clock
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._node, name)
+
+
 class Streaming:
     """The action server. Each goal takes a thread of the executor until it is answered, at most
     `most` of them; one more is aborted with BUSY at once."""
@@ -37,7 +54,7 @@ class Streaming:
         self._places = BoundedSemaphore(most)
         self._logger = node.get_logger()
         self._server = ActionServer(
-            node, AskStream, '~/ask_stream', self._execute, callback_group=group,
+            _OnWallTime(node), AskStream, '~/ask_stream', self._execute, callback_group=group,
             cancel_callback=lambda _: CancelResponse.ACCEPT, result_timeout=RESULT_KEPT)
 
     def _execute(self, goal: ServerGoalHandle) -> AskStream.Result:
@@ -52,7 +69,7 @@ class Streaming:
                 self._places.release()
         except PixelReferError as error:
             return self._failed(goal, error)
-        except Exception as found:  # edge of the callback: a goal must not end the node
+        except BaseException as found:  # edge of the callback: a goal must not end the node
             self._logger.error(traceback.format_exc())
             return self._failed(goal, internal(found))
 

@@ -5,6 +5,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from threading import Condition
 from typing import Any, Protocol
 
@@ -16,7 +17,8 @@ from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.conversions import sight_from
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker, Keyframe
-from pixelrefer_ros.frame_ring import FrameRing
+from pixelrefer_ros.failures import Failures
+from pixelrefer_ros.frame_ring import FrameRing, exact
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable, Sight
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
@@ -43,9 +45,13 @@ class Tracking:
     def __init__(self, engine, cameras: Cameras, camera: str, table: ObjectTable, ring: FrameRing,
                  encoder: EncodingWorker, output: Output, counters: Counters, *,
                  condition: Condition, make_slot: Callable[..., Slot], queue: int, future_ns: int,
-                 lockstep: bool, place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
-        """condition: of the worker that does the work. place: gives a sight its position."""
+                 lockstep: bool, failures: Failures,
+                 place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
+        """condition, failures: of the worker that does the work. place: gives a sight its
+        position."""
         self.condition = condition
+        self._failures = failures
+        self._work = f'tracking of {camera}' if cameras.prefix(camera) else 'tracking'
         self.camera = camera
         self._tracker = engine.tracker_of(camera)
         self._cameras = cameras
@@ -66,19 +72,23 @@ class Tracking:
         #: a prompt that was caught up is told of this frame.
         self._newest: Frame | None = None
         self._closed = False
+        #: While it is true no frame is tracked: in lockstep a detector is looking for a prompt.
+        self.hold: Callable[[], bool] = lambda: False
         self.slot: Slot = make_slot(condition)
 
     # --- by any thread
 
-    def add(self, request: AddRequest) -> None:
-        """Queue a request. Raises PixelReferError BUSY or SHUTTING_DOWN."""
+    def add(self, request: AddRequest, *, waited: bool = False) -> None:
+        """Queue a request. waited: it had its place in the detector's queue, which is as long and
+        gives two at most of each of its own, so that it is not refused for newer ones. Raises
+        PixelReferError BUSY or SHUTTING_DOWN."""
         with self.condition:
             if self._closed:
                 raise shutting_down()
-            if len(self._requests) >= self._queue:
+            if len(self._requests) >= self._queue * (3 if waited else 1):
                 raise PixelReferError(
                     'BUSY', f'{len(self._requests)} requests to add objects are waiting; '
-                    f'{self._queue} are allowed')
+                    f'{self._queue} are allowed of one camera (parameter prompt_queue)')
             self._requests.append(request)
             self.condition.notify_all()
 
@@ -86,6 +96,29 @@ class Tracking:
     def waiting(self) -> int:
         """Requests that wait."""
         return len(self._requests)
+
+    def find(self, request: AddRequest, now: float,
+             look: Callable[[int | None], Frame | None]) -> Frame | None:
+        """The frame of a request, by `look`; None while it may still come. Raises PixelReferError
+        CANCELLED, STAMP_IN_FUTURE where it did not come in time, or what FrameRing.find raises."""
+        if request.epoch != self._table.epoch:
+            raise cancelled()
+        frame = look(request.stamp_ns)
+        if frame is None and now >= request.expires:
+            wanted = 'newest' if request.stamp_ns is None else f'{exact(request.stamp_ns)} s'
+            raise PixelReferError(
+                'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
+                f'the newest has {exact(self._ring.newest().stamp_ns)} s, and the stamp of '
+                'a frame is allowed')
+        return frame
+
+    def seen(self, stamp_ns: int | None) -> Frame | None:
+        """The frame of a stamp, tracked or not; None where it may still come. Of no stamp the
+        newest, in lockstep of those that were tracked. Raises what FrameRing.find raises."""
+        newest = self._ring.newest()
+        if stamp_ns is not None:
+            return self._ring.find(stamp_ns, self._future_ns)
+        return self._tracked() if self._lockstep else newest
 
     # --- the worker's thread
 
@@ -97,50 +130,42 @@ class Tracking:
             if serve is not None:
                 self._requests.remove(request)
                 return serve
-        taken = self.slot.take()
+        taken = None if self.hold() else self.slot.take()
         if taken is not None:
-            return lambda: self._step(taken)
+            return lambda: self._step_and_say(taken)
         return None
 
     def next_time(self) -> float | None:
         """When to look again, or None; as in Worker."""
         return min((request.expires for request in self._requests), default=None)
 
-    def give_up(self) -> None:
-        """Answer whatever waits and take no more; as in Worker."""
+    def give_up(self) -> list[Callable[[], None]]:
+        """Take no more, and give what answers whatever waits; as in Worker."""
         self._closed = True
-        for request in self._requests:
-            request.failed(shutting_down())
+        waiting = list(self._requests)
         self._requests.clear()
         self.slot.close()
+        return [partial(request.failed, shutting_down()) for request in waiting]
 
     def _servable(self, request: AddRequest, now: float) -> Callable[[], None] | None:
         """What to do for a request now, or None while its frame may still come."""
-        if request.epoch != self._table.epoch:
-            return lambda: request.failed(cancelled())
         try:
-            frame = self._frame(request.stamp_ns)
-            if frame is None and now >= request.expires:
-                wanted = 'newest' if request.stamp_ns is None else (
-                    f'{request.stamp_ns / 1e9:.9f} s')
-                raise PixelReferError(
-                    'STAMP_IN_FUTURE', f'no frame of stamp {wanted} came within the waiting time; '
-                    f'the newest has {self._ring.newest().stamp_ns / 1e9:.9f} s, and the stamp of '
-                    'a frame is allowed')
+            frame = self.find(request, now, self._frame)
         except PixelReferError as error:
             return lambda error=error: request.failed(error)
         return None if frame is None else lambda: self._serve(request, frame)
 
     def _frame(self, stamp_ns: int | None) -> Frame | None:
-        newest = self._ring.newest()
+        frame = self.seen(stamp_ns)
         # In lockstep a prompt never runs ahead of the frames before it.
-        processed = self._processed if self._epoch == self._table.epoch else None
-        if stamp_ns is None:
-            return processed if self._lockstep else newest
-        frame = self._ring.find(stamp_ns, self._future_ns)
-        if self._lockstep and (processed is None or stamp_ns > processed.stamp_ns):
-            return None
+        if self._lockstep and frame is not None:
+            tracked = self._tracked()
+            return frame if tracked is not None and frame.stamp_ns <= tracked.stamp_ns else None
         return frame
+
+    def _tracked(self) -> Frame | None:
+        """The newest frame of this epoch that was tracked."""
+        return self._processed if self._epoch == self._table.epoch else None
 
     def _align(self, stamp_ns: int) -> int:
         """Bring the tracker into line with the table, before work on a frame of `stamp_ns`;
@@ -161,7 +186,7 @@ class Tracking:
             request.done(self._select_all(request, frame), frame.stamp_ns)
         except PixelReferError as error:
             request.failed(error)
-        except Exception as found:  # edge of the worker: whoever asked is answered in any case
+        except BaseException as found:  # edge of the worker: whoever asked is answered in any case
             request.failed(internal(found))
             self._fault(request.epoch, 'adding objects', found)
 
@@ -177,7 +202,7 @@ class Tracking:
                 entry, shown, track = self._select(selection, request.on_existing, frame, epoch)
             except PixelReferError as found:
                 error = found
-            except Exception as found:  # edge of the worker: one prompt must not end it
+            except BaseException as found:  # edge of the worker: one prompt must not end it
                 error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
             else:
                 # As in `due`: a doubtful mask would be remembered as if it were the object.
@@ -231,6 +256,13 @@ class Tracking:
         shown = next((one for one in (frame, self._newest) if one.stamp_ns == track.stamp_ns), None)
         return entry, shown, track
 
+    def _step_and_say(self, waiting: Waiting) -> None:
+        """`_step`, and let know whoever waits for the frame."""
+        try:
+            self._step(waiting)
+        finally:
+            self.slot.done()
+
     def _step(self, waiting: Waiting) -> None:
         frame, epoch, arrived = waiting
         if epoch != self._align(frame.stamp_ns) or self._older(frame):
@@ -238,15 +270,20 @@ class Tracking:
             return
         self._newest = frame
         try:
-            tracks = self._tracker.step(frame)
+            self._track(frame, epoch, arrived)
         except PixelReferError as error:
             self._output.fault(epoch, 'tracking', error)
+            self._failures.failed(error, self._work)
             self._counters.add('failed')
-            return
-        except Exception as found:  # edge of the worker: one frame must not end it
-            self._fault(epoch, 'tracking', found)
+        except BaseException as found:  # edge of the worker: one frame must not end it
+            self._failures.failed(self._fault(epoch, 'tracking', found), self._work)
             self._counters.add('failed')
-            return
+        else:
+            self._failures.succeeded(self._work)
+
+    def _track(self, frame: Frame, epoch: int, arrived: float) -> None:
+        """Step the tracker and let everybody know."""
+        tracks = self._tracker.step(frame)
         self._processed = frame
         changes = self._table.update(
             {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,
@@ -277,7 +314,7 @@ class Tracking:
         if keyframes:
             self._encoder.submit(frame, epoch, keyframes)
 
-    def _fault(self, epoch: int, what: str, found: Exception) -> PixelReferError:
+    def _fault(self, epoch: int, what: str, found: BaseException) -> PixelReferError:
         error = internal(found)
         self._output.fault(epoch, f'{what}: {traceback.format_exc()}', error)
         return error

@@ -39,6 +39,5 @@ class TrackingWorker(Worker):
         times = [camera.next_time() for camera in self._cameras]
         return min((time for time in times if time is not None), default=None)
 
-    def give_up(self) -> None:
-        for camera in self._cameras:
-            camera.give_up()
+    def give_up(self) -> list[Callable[[], None]]:
+        return [answer for camera in self._cameras for answer in camera.give_up()]

@@ -19,6 +19,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import rclpy
+from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -50,9 +51,9 @@ class Camera:
         """Subscribers of the raw and of the compressed topic."""
         return self._raw.get_subscription_count(), self._jpeg.get_subscription_count()
 
-    def show(self, bgr: np.ndarray) -> None:
-        """Publish a frame, uint8 [H, W, 3] BGR, stamped now, to whoever listens."""
-        stamp = self._node.get_clock().now().to_msg()
+    def show(self, bgr: np.ndarray, stamp: Time | None = None) -> None:
+        """Publish a frame, uint8 [H, W, 3] BGR, to whoever listens; without a stamp, it is now."""
+        stamp = self._node.get_clock().now().to_msg() if stamp is None else stamp
         raw, jpeg = self.listeners
         if raw:
             rgb = cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB)
@@ -89,6 +90,14 @@ def play(video: VideoFile, camera: Camera, rate: float, stopped: threading.Event
     return shown
 
 
+def size(text: str) -> tuple[int, int]:
+    """Width and height, typed as 640x480."""
+    width, _, height = text.partition('x')
+    if not (width.isdigit() and height.isdigit() and int(width) >= 16 <= int(height)):
+        raise argparse.ArgumentTypeError(f'{text}: WIDTHxHEIGHT, each at least 16, is allowed')
+    return int(width), int(height)
+
+
 def parse(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -97,17 +106,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--topic', default='/camera/image_raw',
                         help='rgb8 here, JPEG on TOPIC/compressed (default: %(default)s)')
     parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
-    parser.add_argument('--size', metavar='WxH', help='scale every frame, for example 640x480')
+    parser.add_argument('--size', type=size, metavar='WxH', help='scale every frame, for example 640x480')
     parser.add_argument('--frame-id', default='camera_optical')
     parser.add_argument('--loop', action='store_true', help='again and again, until Ctrl-C')
     args = parser.parse_args(argv)
     if not args.rate > 0:
         parser.error(f'--rate {args.rate:g}: a positive rate is allowed')
-    if args.size is not None:
-        width, _, height = args.size.partition('x')
-        if not (width.isdigit() and height.isdigit() and int(width) >= 16 <= int(height)):
-            parser.error(f'--size {args.size}: WIDTHxHEIGHT, each at least 16, is allowed')
-        args.size = (int(width), int(height))
     return args
 
 

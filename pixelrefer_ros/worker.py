@@ -13,7 +13,10 @@ from rclpy.logging import get_logger
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import models
+from pixelrefer_ros.failures import Failures
 
+#: How nice workers are to one another, and to tracking, where the CPU is busy: see `be_nice`.
+OBSERVING, ANSWERING = 5, 10
 #: Seconds that a worker rests after a fault.
 PAUSE = 0.1
 
@@ -32,7 +35,7 @@ def cancelled() -> PixelReferError:
         'be asked again')
 
 
-def internal(found: Exception) -> PixelReferError:
+def internal(found: BaseException) -> PixelReferError:
     """What a request is told of a fault of our own, or when the device's memory is full."""
     if isinstance(found, PixelReferError):
         return found
@@ -49,17 +52,28 @@ def budget(threads: int, share: int) -> int:
     return threads or max(1, cores // share)
 
 
+def be_nice(more: int) -> None:
+    """Raise the calling thread's nice value, so that it gets less of a busy CPU than others of the
+    process. Only Linux knows one for each thread."""
+    if more and sys.platform == 'linux':
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, os.getpriority(os.PRIO_PROCESS, thread) + more)
+
+
 class Worker(ABC):
     """Runs what `next_work` returns, and sleeps on `condition` while it returns None.
 
-    Subclasses guard their queue with `condition` and notify it. threads: of PyTorch on the CPU in
-    this worker. The worker is a context manager: it runs inside.
+    Subclasses guard their queue with `condition` and notify it, and tell `failures` how their work
+    went. threads: of PyTorch on the CPU in this worker. nice: how much of the CPU it leaves to more
+    urgent ones, see `be_nice`. The worker is a context manager: it runs inside.
     """
 
-    def __init__(self, name: str, threads: int) -> None:
+    def __init__(self, name: str, threads: int, nice: int = 0) -> None:
         self.condition = threading.Condition()
         self.closed = False
+        self.failures = Failures()
         self._threads = threads
+        self._nice = nice
         self._thread = threading.Thread(target=self._run, name=name)
 
     @abstractmethod
@@ -67,8 +81,10 @@ class Worker(ABC):
         """The next piece of work; called with `condition` held, must not block."""
 
     @abstractmethod
-    def give_up(self) -> None:
-        """Answer whatever still waits; called once with `condition` held, by who closes."""
+    def give_up(self) -> list[Callable[[], None]]:
+        """Take whatever still waits out of the queue; called once with `condition` held, by who
+        closes. What it returns answers them, and is called when `condition` is free again: a reply
+        may need locks whose holders wait for `condition`."""
 
     def next_time(self) -> float | None:
         """When (monotonic seconds) to look again though nobody notifies, or None."""
@@ -93,8 +109,10 @@ class Worker(ABC):
             if self.closed:
                 return
             self.closed = True
-            self.give_up()
+            answers = self.give_up()
             self.condition.notify_all()
+        for answer in answers:
+            answer()
 
     def join(self) -> None:
         """Wait for the end of the thread."""
@@ -102,15 +120,24 @@ class Worker(ABC):
             self._thread.join()
 
     def _run(self) -> None:
-        models.limit_threads(self._threads)
+        # First, since the threads that PyTorch makes for this one are as nice as it is then.
+        be_nice(self._nice)
+        begun = False
         while not self.closed:
             try:
+                if not begun:
+                    models.limit_threads(self._threads)
+                    begun = True
                 work = self._wait()
                 if work is not None:
                     work()
-            except Exception:  # edge of the thread: it has to outlive one piece of work
+                    self.failures.succeeded('the worker')
+            except BaseException as found:
+                # Edge of the thread: it has to outlive one piece of work, whatever that raised. A
+                # panic of a library that is written in Rust is no Exception.
                 get_logger('pixelrefer').error(
                     f'{self._thread.name}: {traceback.format_exc()}')
+                self.failures.failed(internal(found), 'the worker')
                 self._pause()
             finally:
                 work = None  # frames and tokens must not be held while sleeping

@@ -17,7 +17,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     for kind, form, what in (
             ('box', '[N:]X0,Y0,X1,Y1', 'a box round it, in pixels; X1 and Y1 are outside'),
             ('point', '[N:]X,Y', 'a pixel of it'),
-            ('mask', '[N:]FILE', 'an image of the same size that is black everywhere else')):
+            ('mask', '[N:]FILE', 'an image of the same size that is black everywhere else'),
+            ('words', '[N:]TEXT', 'what it is called, as "the red mug"')):
         group.add_argument(f'--{kind}', dest='selected', metavar=form, action='append',
                            type=partial(_typed, kind), default=[], help=what)
     group = parser.add_argument_group('videos')
@@ -33,6 +34,9 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f'--{kind}', default='tiny', metavar='NAME', help=f'{what} checkpoint: '
                            'tiny (packaged), a folder, or a name that was downloaded '
                            '(default: %(default)s)')
+    group.add_argument('--detector', default='tiny', metavar='NAME', help='for --words: tiny (of '
+                       'the packaged ones), or a Grounding DINO or OWLv2, a folder or a name that '
+                       'was downloaded (default: %(default)s)')
     group.add_argument('--device', default='auto', help='cpu, cuda, cuda:0, mps, or auto: a CUDA '
                        'GPU where there is one (default: %(default)s)')
     group.add_argument('--dtype', default='auto', help='float32, bfloat16, float16, or auto: '

@@ -9,8 +9,9 @@ from collections.abc import Callable, Sequence
 
 from pixelrefer_model.answer import Answer
 from pixelrefer_model.cli.reporting import as_json, as_text, check_writable, picture, write
-from pixelrefer_model.cli.selection import check_selections, read_selections
+from pixelrefer_model.cli.selection import Named, check_selections, read_selections
 from pixelrefer_model.cli.watching import MOST_KEPT, Source, watch
+from pixelrefer_model.detection import load_detector
 from pixelrefer_model.device import choose_device, choose_dtype
 from pixelrefer_model.engine import MOST_NEW_TOKENS, EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
@@ -48,6 +49,8 @@ def run(given: argparse.Namespace, questions: Questions) -> int:
         engine = PerceptionEngine.from_checkpoints(
             given.tracker, given.refer, device=device, dtype=dtype,
             quantization=given.quantization, attention=given.attention, settings=settings)
+        if any(isinstance(one.prompt, Named) for one in selections):
+            engine.detector = load_detector(given.detector, device=device, dtype=dtype)
         film = Film() if full and not source.is_image else None
         watched = watch(engine, source, selections, film)
     prepared, errors = [], []

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import cv2
 
-from pixelrefer_model.cli.selection import Selection
+from pixelrefer_model.cli.selection import Named, Selection
+from pixelrefer_model.detection import NotSelected
 from pixelrefer_model.engine import PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.film import Film
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.memory import Now, Span, Window
-from pixelrefer_model.prompt import MaskPrompt
+from pixelrefer_model.prompt import Box, MaskPrompt
 from pixelrefer_model.sam2 import Track, TrackState
 from pixelrefer_model.sam2.pixels import box_of
 from pixelrefer_model.video import VideoFile, is_image, read_image
@@ -136,7 +137,8 @@ def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection], observe:
           ) -> list[Track]:
     given: dict[str, Track] = {}
     for one in due:
-        track = engine.tracker.add(one.object_id, one.prompt, frame)
+        prompt = _found(engine, one, frame) if isinstance(one.prompt, Named) else one.prompt
+        track = engine.tracker.add(one.object_id, prompt, frame)
         if isinstance(one.prompt, MaskPrompt):
             mask = one.prompt.mask
             given[one.object_id] = replace(track, state=TrackState.TRACKED, mask=mask,
@@ -145,3 +147,16 @@ def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection], observe:
         engine.memory.observe(engine.observe(frame, list(given.values()), 0))
     tracks = engine.process(frame) if observe else engine.tracker.step(frame)
     return [given.get(track.object_id, track) for track in tracks]
+
+
+def _found(engine: PerceptionEngine, one: Selection, frame: Frame) -> Box:
+    """The box of what an object is called. Raises what `PerceptionEngine.find` raises, with the
+    boxes of the candidates in words."""
+    try:
+        return engine.find(one.prompt.words, frame).box
+    except NotSelected as error:
+        listed = '; '.join(f'--box {box.x0:.0f},{box.y0:.0f},{box.x1:.0f},{box.y1:.0f} '
+                           f'({match.score:.2f})' for match in error.candidates
+                           for box in [match.box])
+        raise PixelReferError(error.code, f'{one.said}: {error.message}'
+                              + (f'. Candidates: {listed}' if listed else '')) from None

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The position and size of the visible surface of an object, in the camera's optical frame.
+"""The position and size of the visible surface of an object, in the camera's optical frame or in
+another whose pose is known.
 
 The optical frame is that of REP 103: x to the right, y down, z forward, metres. Depth is that of
 REP 118: metres along z, registered to the image; 0, NaN and infinity mean that there is none. A
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.geometry.pose import SAME, Pose
 
 #: Of an object at least so many pixels need depth.
 LEAST_PIXELS = 12
@@ -40,12 +42,13 @@ class Pinhole:
 
 @dataclass(frozen=True)
 class Placed:
-    """The visible surface of an object.
+    """The visible surface of an object, in one frame.
 
     position: [3] m, the median of its points. covariance: [3, 3] m^2, of the error of the position,
     from the spread of the points; it knows nothing of an error that all of them share. size: [3]
-    m, its extent along x, y and z. size_deviation: [3] m. spread: m, robust deviation of its
-    depth. pixels: how many had depth and agreed; seen: how many the mask has.
+    m, its extent along the axes x, y and z of the frame; middle: [3] m, of that extent.
+    size_deviation: [3] m. spread: m, robust deviation of its depth. pixels: how many had depth and
+    agreed; seen: how many the mask has.
     """
 
     position: np.ndarray
@@ -55,10 +58,47 @@ class Placed:
     spread: float
     pixels: int
     seen: int
+    middle: np.ndarray
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The points of an object that had depth and agreed, in the optical frame.
+
+    points: [N, 3] m. edges: [3] m, deviation of an extent along x, y and z. spread: m, robust
+    deviation of the depth. seen: how many pixels the mask has.
+    """
+
+    points: np.ndarray
+    edges: np.ndarray
+    spread: float
+    seen: int
+
+    def placed(self, pose: Pose = SAME) -> Placed:
+        """Where it is in the frame in which the optical frame has this pose.
+
+        The extents are measured along that frame's axes, not turned: a box that is turned and put
+        into an upright one again grows. The position is the same point in every frame.
+        """
+        turned = self.points if pose is SAME else pose.points(self.points)
+        low, high = np.percentile(turned, ENDS, axis=0)
+        # The median of n has pi / 2 times the variance of their mean.
+        patches = max(1.0, len(self.points) / PATCH)
+        return Placed(
+            pose.points(np.median(self.points, axis=0)),
+            pose.covariance(np.cov(self.points.T) * (np.pi / 2) / patches),
+            (high - low) * 100 / (ENDS[1] - ENDS[0]), pose.deviations(self.edges), self.spread,
+            len(self.points), self.seen, (low + high) / 2)
 
 
 def locate(mask: np.ndarray, depth: np.ndarray, camera: Pinhole) -> Placed:
-    """Where the object of `mask` (bool [H, W]) is, from `depth` (float [H, W], metres).
+    """Where the object of `mask` is in the optical frame; as `surface`, which says the rest."""
+    return surface(mask, depth, camera).placed()
+
+
+def surface(mask: np.ndarray, depth: np.ndarray, camera: Pinhole) -> Surface:
+    """The visible surface of the object of `mask` (bool [H, W]), from `depth` (float [H, W],
+    metres).
 
     The rim of the mask is left out where enough is left without it: there depth is often that of
     what is behind. Raises PixelReferError NO_POSITION in words, MASK_SIZE for sizes that differ.
@@ -83,16 +123,10 @@ def locate(mask: np.ndarray, depth: np.ndarray, camera: Pinhole) -> Placed:
     rows, columns, z = rows[kept], columns[kept], z[kept]
     points = np.stack([(columns - camera.cx) * z / camera.fx,
                        (rows - camera.cy) * z / camera.fy, z], axis=1)
-    position = np.median(points, axis=0)
-    # The median of n has pi / 2 times the variance of their mean.
-    patches = max(1.0, len(z) / PATCH)
-    covariance = np.cov(points.T) * (np.pi / 2) / patches
-    low, high = np.percentile(points, ENDS, axis=0)
     # An edge is known to a pixel either way, and depth to its own noise.
     pixel = np.array([middle / camera.fx, middle / camera.fy])
     edges = np.sqrt(2) * np.append(pixel, MAD * np.median(np.abs(z - np.median(z))))
-    return Placed(position, covariance, (high - low) * 100 / (ENDS[1] - ENDS[0]), edges,
-                  deviation, len(z), seen)
+    return Surface(points, edges, deviation, seen)
 
 
 def _inner(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,7 +22,7 @@ from pixelrefer_model.pixelrefer.weights import (
     Stored, read_tensors, stored_tensors, weight_files)
 
 #: Most names that an error message lists of each kind of fault.
-MOST_NAMES = 8
+MOST_NAMES = 40
 
 
 def load_checkpoint(folder: str | Path, kind: type[PixelReferModel] = PixelReferModel, *,

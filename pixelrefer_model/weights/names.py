@@ -11,6 +11,8 @@ RELEASED = {
                      for size in ('tiny', 'small', 'base-plus', 'large')),
     'refer': tuple(f'Alibaba-DAMO-Academy/{name}' for name in (
         'PixelRefer-Lite-2B', 'PixelRefer-Lite-7B', 'PixelRefer-2B', 'PixelRefer-7B')),
+    'detector': ('IDEA-Research/grounding-dino-tiny', 'IDEA-Research/grounding-dino-base',
+                 'google/owlv2-base-patch16-ensemble', 'google/owlv2-large-patch14-ensemble'),
 }
 #: An owner and a name as the hub allows them: a folder of the store is made of them.
 _ID = re.compile(r'(?!.*(\.\.|--))[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}', re.ASCII)

@@ -157,8 +157,8 @@ def digests(file: Path) -> tuple[str, str]:
 
 def checkpoint_folder(name: str | Path, kind: str) -> Path:
     """The folder of a checkpoint, or a tracker's .pt file. `name` is `tiny` (packaged), a path,
-    or the name of one that was downloaded, a path first; `kind` is 'tracker' or 'refer'. Never
-    downloads.
+    or the name of one that was downloaded, a path first; `kind` is 'tracker', 'refer' or 'detector'
+    (of which none is packaged as such: `tiny` is made of the other two). Never downloads.
 
     Raises PixelReferError CHECKPOINT, with the line that mends it, when there is none, or half.
     """

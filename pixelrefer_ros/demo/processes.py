@@ -71,8 +71,9 @@ class Processes:
         finally:
             self._log.close()
 
-    def start(self, name: str, module: str, *args: object, shown: bool = False) -> None:
-        """Run `python -m module args...`; `shown` gives it this process's own output.
+    def start(self, name: str, module: str, *args: object, shown: bool = False) -> int:
+        """Run `python -m module args...` and return its process id; `shown` gives it this
+        process's own output.
 
         Each is in a session of its own: Ctrl-C reaches this process only, which ends the others.
         """
@@ -81,6 +82,7 @@ class Processes:
             [sys.executable, '-m', module, *map(str, args)], env=self._environment,
             stdin=subprocess.DEVNULL, stdout=out, stderr=out, start_new_session=True,
             preexec_fn=_die_with_parent)
+        return self._children[name].pid
 
     def wait_for(self, name: str, needed: Sequence[str] = ()) -> int | None:
         """The exit status of `name`, or None when one of `needed` ends before it."""

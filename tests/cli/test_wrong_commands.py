@@ -23,7 +23,7 @@ def nothing_is_loaded(monkeypatch):
 @pytest.mark.parametrize('line, told', [
     (('describe', 'nowhere.png', '--box', MUG), 'nowhere.png: no such file'),
     (('describe', ROOT / 'README.md', '--box', MUG), 'README.md: no frame can be decoded'),
-    (('describe', IMAGE), '--box, --point or --mask'),
+    (('describe', IMAGE), '--box, --point, --mask or --words'),
     (('describe', IMAGE, '--box', '1,2,3'), '--box 1,2,3: X0,Y0,X1,Y1'),
     (('describe', IMAGE, '--box', 'a,b,c,d'), 'X0,Y0,X1,Y1'),
     (('describe', IMAGE, '--box', '0,0,nan,9'), 'finite'),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.geometry import Pinhole, locate
+from pixelrefer_model.geometry import Pinhole, Pose, locate, surface
 
 CAMERA = Pinhole(300.0, 300.0, 160.0, 120.0, 320, 240)
 
@@ -87,3 +87,41 @@ def test_depth_of_another_size_is_refused():
     with pytest.raises(PixelReferError, match='160x120') as error:
         locate(mask, depth[::2, ::2], CAMERA)
     assert error.value.code == 'MASK_SIZE'
+
+
+#: The optical frame of a camera that looks along x of a frame with z up, from 1 m above its origin.
+LOOKS_ALONG_X = Pose.of((-0.5, 0.5, -0.5, 0.5), (0.0, 0.0, 1.0))
+
+
+def test_in_another_frame_the_same_surface_lies_along_its_axes():
+    mask, depth = plane(100, 60, 220, 100)
+    seen = locate(mask, depth, CAMERA)
+    placed = surface(mask, depth, CAMERA).placed(LOOKS_ALONG_X)
+    x, y, z = seen.position
+    np.testing.assert_allclose(placed.position, [z, -x, 1 - y], atol=1e-9)
+    np.testing.assert_allclose(placed.size, seen.size[[2, 0, 1]], atol=1e-9)
+    np.testing.assert_allclose(placed.size_deviation, seen.size_deviation[[2, 0, 1]], atol=1e-9)
+    np.testing.assert_allclose(np.diag(placed.covariance), np.diag(seen.covariance)[[2, 0, 1]],
+                               atol=1e-12)
+    assert (placed.pixels, placed.seen) == (seen.pixels, seen.seen)
+
+
+def test_extents_are_measured_along_the_axes_and_do_not_grow_by_turning():
+    """A square that is seen turned by 45 degrees, in a frame that is turned back."""
+    rows, columns = np.mgrid[0:240, 0:320]
+    mask = abs(rows - 120) + abs(columns - 160) <= 60
+    found = surface(mask, np.full(mask.shape, 2.0, np.float32), CAMERA)
+    turned_back = Pose.of((0.0, 0.0, np.sin(np.pi / 8), np.cos(np.pi / 8)), (0.0, 0.0, 0.0))
+    side = 60 * np.sqrt(2) * 2 / 300
+    assert found.placed(turned_back).size[:2] == pytest.approx([side, side], rel=0.03)
+    assert (found.placed().size[:2] > 1.1 * side).all()
+
+
+def test_the_middle_is_that_of_the_extent():
+    """Of an L the median lies in its long arm."""
+    mask = np.zeros((240, 320), bool)
+    mask[60:160, 100:120] = mask[140:160, 100:200] = True
+    placed = locate(mask, np.full(mask.shape, 2.0, np.float32), CAMERA)
+    np.testing.assert_allclose(
+        placed.middle, [(149.5 - 160) * 2 / 300, (109.5 - 120) * 2 / 300, 2.0], atol=0.01)
+    assert abs(placed.position[0] - placed.middle[0]) > 0.05

@@ -4,7 +4,7 @@
 import numpy as np
 import pytest
 
-from pixelrefer_model.geometry import Placed, measure
+from pixelrefer_model.geometry import Placed, measure, measure_upright
 
 OPPOSITE = {'left': 'right', 'above': 'below', 'in_front': 'behind', 'nearer': 'farther',
             'taller': 'shorter', 'wider': 'narrower'}
@@ -13,7 +13,7 @@ OPPOSITE |= {other: one for one, other in OPPOSITE.items()}
 
 def placed(x, y, z, size=(0.1, 0.1, 0.1), error=0.005) -> Placed:
     return Placed(np.array([x, y, z], float), np.eye(3) * error ** 2, np.array(size),
-                  np.full(3, error), error, 500, 600)
+                  np.full(3, error), error, 500, 600, np.array([x, y, z], float))
 
 
 def test_the_distance_is_that_between_the_positions():
@@ -66,3 +66,19 @@ def test_up_is_what_the_caller_says():
 def test_the_same_place_has_no_direction():
     found = measure(placed(0, 0, 1), placed(0, 0, 1))
     assert found.distance == 0 and found.relations == {} and np.isfinite(found.deviation)
+
+
+def test_upright_the_z_axis_says_what_is_above_and_taller():
+    found = measure_upright(placed(0, 0, 1.6, (0.1, 0.1, 0.4)), placed(0, 0, 1))
+    assert set(found.relations) == {'above', 'taller'}
+    assert found.distance == pytest.approx(0.6)
+    assert 'on' in measure_upright(placed(0, 0, 1.15, (0.1, 0.1, 0.2)), placed(0, 0, 1)).relations
+
+
+def test_what_only_a_camera_can_tell_is_told_of_what_one_camera_saw():
+    upright = placed(2, 1, 1.3), placed(2, 0, 1)
+    seen = placed(-0.3, -0.3, 2), placed(0, 0, 2)
+    alone = measure_upright(*upright)
+    assert set(alone.relations) == {'above'}
+    assert set(measure_upright(*upright, seen).relations) == {'above', 'left', 'farther'}
+    assert measure_upright(*upright, seen).distance == alone.distance

@@ -9,7 +9,7 @@ from pixelrefer_model.geometry.telling import _WORDS, MOST_OBJECTS
 
 def at(x: float, y: float, z: float) -> Placed:
     return Placed(np.array([x, y, z]), np.eye(3) * 1e-6, np.array([0.08, 0.1, 0.02]),
-                  np.full(3, 1e-3), 1e-3, 100, 100)
+                  np.full(3, 1e-3), 1e-3, 100, 100, np.array([x, y, z]))
 
 
 def test_sizes_distances_and_relations_are_told_of_each_object_and_each_pair():

@@ -24,10 +24,12 @@ PROJECT = tomllib.loads((ROOT / 'pyproject.toml').read_text())
 
 #: rosdep keys that apt serves on Ubuntu 24.04: packages of ROS 2 Jazzy and of Ubuntu.
 APT_KEYS = {
-    'action_msgs', 'ament_cmake', 'ament_cmake_pytest', 'ament_cmake_python', 'builtin_interfaces',
-    'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs', 'python3-numpy', 'python3-opencv',
-    'python3-pil', 'python3-pytest', 'rcl_interfaces', 'rclpy', 'ros2launch', 'rosgraph_msgs',
+    'action_msgs', 'ament_cmake', 'ament_cmake_pytest', 'ament_cmake_python', 'ament_index_python',
+    'bondpy', 'builtin_interfaces', 'diagnostic_msgs', 'geometry_msgs', 'lifecycle_msgs',
+    'python3-aiohttp', 'python3-numpy', 'python3-opencv', 'python3-pil', 'python3-pytest',
+    'rcl_interfaces', 'rclpy', 'ros2cli', 'ros2launch', 'rosgraph_msgs',
     'rosidl_default_generators', 'rosidl_default_runtime', 'sensor_msgs', 'std_msgs', 'std_srvs',
+    'tf2_ros_py', 'vision_msgs',
 }
 
 
@@ -47,7 +49,8 @@ def test_every_dependency_of_package_xml_comes_from_apt():
 
 
 #: What apt calls the libraries that are imported; all others come by the pip line of the guide.
-APT_LIBRARIES = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'PIL': 'python3-pil'}
+APT_LIBRARIES = {'numpy': 'python3-numpy', 'cv2': 'python3-opencv', 'PIL': 'python3-pil',
+                 'aiohttp': 'python3-aiohttp'}
 
 
 def imported(folder: str) -> set[str]:

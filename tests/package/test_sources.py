@@ -22,8 +22,8 @@ OWN = {'benchmarks', 'pixelrefer', 'pixelrefer_model', 'pixelrefer_ros', 'tests'
 PIP_NAMES = {'PIL': 'pillow', 'cv2': 'opencv-python-headless', 'flash_attn': 'flash-attn',
              'yaml': 'pyyaml'}
 #: What a user may do without; imported where it is asked for.
-OPTIONAL = {'torchao', 'flash-attn'}
-ROS_NAMES = re.compile(r'rclpy|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
+OPTIONAL = {'torchao', 'flash-attn', 'aiohttp'}
+ROS_NAMES = re.compile(r'rclpy|ros2cli|ament_index_python|launch(_ros)?|\w+_(msgs|interfaces|srvs)')
 
 
 def imported(path: Path) -> Iterator[str]:

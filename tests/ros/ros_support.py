@@ -165,7 +165,11 @@ class Client:
 
     def send(self, stamp_ns: int, image: np.ndarray | None = None, **fields: Any) -> None:
         """Publish a raw image; `fields` overwrite those of the message."""
-        self._images.publish(image_message(stamp_ns, image, **fields))
+        self.send_message(image_message(stamp_ns, image, **fields))
+
+    def send_message(self, message: Image) -> None:
+        """Publish a raw image as it is."""
+        self._images.publish(message)
 
     def send_compressed(self, stamp_ns: int, data: bytes, format_: str = 'jpeg') -> None:
         """Publish a compressed image of these bytes."""
@@ -265,11 +269,25 @@ class Client:
         """Wait until the node started by itself is active and listens. watched: to `image`."""
         from pixelrefer.msg import ErrorCode
         end = time.monotonic() + WATCHDOG
-        while self.list().error_code == ErrorCode.NOT_ACTIVE:
+        while True:
             assert time.monotonic() < end, 'the node was never active'
+            listed = self.call_async(ListObjects, 'list_objects', ListObjects.Request())
+            # Not for ever: the reply is lost where the node has not discovered this client yet.
+            asked = time.monotonic()
+            while not listed.done() and time.monotonic() - asked < 5.0:
+                time.sleep(0.05)
+            if listed.done() and listed.result().error_code != ErrorCode.NOT_ACTIVE:
+                break
             time.sleep(0.2)
         if watched:
             self.watched()
+
+    def status(self, part: str) -> tuple[bytes, str]:
+        """Level and message of a part of the node, by the newest diagnostics."""
+        with self.news:
+            message = self.diagnostics[-1]
+        return next(((status.level, status.message) for status in message.status
+                     if status.name.endswith(f': {part}')), (b'', ''))
 
     def values(self) -> dict[str, str]:
         """Key values of a status that was published after this call."""
@@ -354,11 +372,13 @@ class Robot(Client):
 @contextmanager
 def running(log: Path, parameters: dict[str, Any], *, active: bool = True,
             standin: float | None = None, stumbles: bool = False,
-            watched: bool = True) -> Iterator[Robot]:
+            forgets: bool = False, watched: bool = True) -> Iterator[Robot]:
     """A node with a client. standin: seconds that a step of a stand-in for the models takes;
-    stumbles: its first deactivation raises; watched: its one camera is waited for."""
+    stumbles: its first deactivation raises; forgets: it keeps results of goals for a second only;
+    watched: its one camera is waited for."""
     program = {} if standin is None else {
-        'module': 'standin_node', 'arguments': (str(standin), *(['stumbles'] * stumbles))}
+        'module': 'standin_node', 'arguments': (
+            str(standin), *(['stumbles'] * stumbles), *(['forgets'] * forgets))}
     with own_domain() as domain, \
             NodeProcess(domain, log, parameters, **program) as process, \
             Robot(domain, process) as robot:

@@ -2,24 +2,36 @@
 """The real node around a stand-in for its models, for tests of threads and nothing else.
 
 Its tracker gives every object a fixed mask and may be slow, its language model says `word` until
-it is stopped. Run as a program: `standin_node STEP_SECONDS [stumbles] --ros-args ...`.
+it is stopped, its detector finds the red box once it may. Run as a program:
+`standin_node STEP_SECONDS [stumbles] [forgets] --ros-args ...`.
 """
 
 import sys
 import time
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 
 from pixelrefer_model.answer import Progress
+from pixelrefer_model.detection import Match, MatchPolicy
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import models, node
+from pixelrefer_model.prompt import Box
+from pixelrefer_ros import models, node, streaming
 
 TRACKED = SimpleNamespace(name='TRACKED')
 UNCERTAIN = SimpleNamespace(name='UNCERTAIN')
 LOST = SimpleNamespace(name='LOST')
 #: A question with this word is answered until somebody stops it, one without by three tokens.
 ENDLESS = 'endlessly'
+#: Objects that cannot be tracked, or not be encoded, and a question that cannot be answered.
+UNTRACKABLE, UNSEEN, PANIC = 'untrackable', 'unseen', 'panic'
+#: What comes after this in a question is its answer's every token.
+SAY = 'say: '
+
+
+class Panic(BaseException):
+    """What a library that is written in Rust raises: no Exception."""
 
 
 class StandInTracker:
@@ -57,6 +69,8 @@ class StandInTracker:
         if self._newest is not None and frame.stamp_ns < self._newest.stamp_ns:
             raise PixelReferError('STAMP_TOO_OLD', 'the frame is old; newer ones are allowed')
         self._newest = frame
+        if UNTRACKABLE in self.ids:
+            raise RuntimeError('the lens fell off')
         return [self._track(object_id, frame) for object_id in self.ids]
 
     def _track(self, object_id, frame):
@@ -87,13 +101,29 @@ class StandInMemory:
         return len(self.newest), 0
 
 
+class StandInDetector:
+    """Finds the red box of the tests' picture, whatever it is told to look for, once there is a
+    file of the name that `detector_model` gives."""
+
+    policy = MatchPolicy(0.5, 0.2, 0.1)
+
+    def __init__(self, go: Path) -> None:
+        self._go = go
+
+    def detect(self, image, words):
+        while not self._go.exists():
+            time.sleep(0.01)
+        return [Match(Box(60, 80, 120, 150), 0.9)]
+
+
 class StandInEngine:
     """What the node uses of a PerceptionEngine."""
 
-    def __init__(self, step_seconds: float) -> None:
+    def __init__(self, step_seconds: float, detector_model: str = '') -> None:
         self.tracker = StandInTracker(step_seconds)
         self.trackers = {}
         self.memory = StandInMemory()
+        self.detector = StandInDetector(Path(detector_model)) if detector_model else None
         self.settings = SimpleNamespace(keyframes=SimpleNamespace(
             due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
 
@@ -111,6 +141,8 @@ class StandInEngine:
 
     def observe(self, frame, tracks, epoch):
         time.sleep(0.3)
+        if any(track.object_id == UNSEEN for track in tracks):
+            raise RuntimeError('the light went out')
         return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
                 for track in tracks]
 
@@ -125,6 +157,8 @@ class StandInEngine:
 
     def stream(self, questions, ended):
         """A word at a time of each, as a batch."""
+        if any(PANIC in question.text for question in questions):
+            raise Panic('the words ran out')
         words, left = [0] * len(questions), list(range(len(questions)))
         while left:
             time.sleep(0.01)
@@ -133,13 +167,14 @@ class StandInEngine:
                 if not reason:
                     words[index] += 1
                     reason = 'stop' if words[index] == 3 and ENDLESS not in question.text else ''
+                word = question.text.partition(SAY)[2] or 'word'
                 answer = SimpleNamespace(
-                    text=' '.join(['word'] * words[index]), confidence=1.0, abstained=False,
+                    text=' '.join([word] * words[index]), confidence=1.0, abstained=False,
                     object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
                     reason=reason, tokens=words[index], facts=question.facts) if reason else None
                 if reason:
                     left.remove(index)
-                yield Progress(index, '' if reason == 'cancelled' else 'word ', words[index],
+                yield Progress(index, '' if reason == 'cancelled' else f'{word} ', words[index],
                                answer)
 
 
@@ -158,6 +193,11 @@ def stumble_once(pipeline_class):
 if __name__ == '__main__':
     if 'stumbles' in sys.argv[:3]:
         stumble_once(node.Pipeline)
-    models.load = lambda settings: StandInEngine(float(sys.argv[1]))
-    models.window = models.check_text = models.task = models.limit_threads = lambda x: x
+    if 'forgets' in sys.argv[:4]:
+        streaming.RESULT_KEPT = 1
+    models.load = lambda settings: StandInEngine(
+        float(sys.argv[1]), settings.detector_model)
+    models.tune = lambda engine, settings: None
+    models.window = models.check_text = models.check_words = models.task = \
+        models.limit_threads = lambda x: x
     node.main()

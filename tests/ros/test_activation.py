@@ -40,7 +40,26 @@ def test_an_activation_that_fails_says_why_and_leaves_the_node_inactive(tmp_path
         robot.until(lambda: any('certain' in status.message for array in robot.diagnostics
                                 for status in array.status), 'diagnostics that say why')
         assert 'not activated' in robot.process.output and 'Traceback' in robot.process.output
+        # What had been subscribed to by then was let go of, each time.
+        robot.until(lambda: not robot.node.count_subscribers('/depth')
+                    and not robot.node.count_subscribers('/pixelrefer/click'), 'nothing left behind')
         assert robot.change(Transition.TRANSITION_CLEANUP)
+
+
+def test_lockstep_after_a_live_activation_asks_for_every_image(tmp_path):
+    """The live one has declared its QoS as parameters, which are read-only from then on."""
+    with running(tmp_path / 'node.log', {}, standin=0.0) as robot:
+        def reliability() -> set[str]:
+            return {one.qos_profile.reliability.name
+                    for one in robot.node.get_subscriptions_info_by_topic('/image')}
+
+        robot.until(lambda: reliability() == {'BEST_EFFORT'}, 'a live subscription')
+        assert robot.change(Transition.TRANSITION_DEACTIVATE)
+        assert robot.change(Transition.TRANSITION_CLEANUP)
+        assert robot.set_parameters(lockstep=True)[0].successful
+        assert robot.change(Transition.TRANSITION_CONFIGURE)
+        assert robot.change(Transition.TRANSITION_ACTIVATE)
+        robot.until(lambda: reliability() == {'RELIABLE'}, 'a subscription in lockstep')
 
 
 def test_a_transition_that_raises_leaves_a_node_that_says_so_and_can_be_configured_again(tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from builtin_interfaces.msg import Duration
+from builtin_interfaces.msg import Duration, Time
 from ros_support import HEIGHT, SECOND, WIDTH, box, click, image_message, mask, to_ns
 
 from pixelrefer.msg import Box, ErrorCode, Pixel, Prompt, Rle, TimeWindow
@@ -196,16 +196,17 @@ IMAGES = {
     'an absurd size': (dict(width=2**31, height=2**31, step=0), 'BAD_IMAGE'),
     'a size that no patch fits': (dict(width=4, height=4, step=12), 'BAD_IMAGE'),
     'a step shorter than a row': (dict(step=WIDTH), 'BAD_IMAGE'),
-    'a stamp before zero': ('negative', 'BAD_IMAGE'),
+    'a stamp before zero': (Time(sec=-5), 'BAD_IMAGE'),
+    'a stamp with a second of nanoseconds': (Time(sec=1, nanosec=10**9), 'BAD_IMAGE'),
 }
 
 
 @pytest.mark.parametrize('fields, code', IMAGES.values(), ids=IMAGES)
 def test_a_bad_image_is_rejected_and_the_next_one_tracked(scene, fields, code):
     before, seen = state_of(scene), len(scene.events)
-    if fields == 'negative':
+    if isinstance(fields, Time):
         message = image_message(scene.clock.tick())
-        message.header.stamp.sec = -5
+        message.header.stamp = fields
         fields = {'header': message.header}
     scene.send(scene.clock.tick(), **fields)
     event = scene.until(

@@ -86,6 +86,9 @@ def test_the_ring_finds_exact_stamps_and_says_what_it_holds():
     assert code_of(ring.find, 3_000_000_011, 10)[0] == 'STAMP_IN_FUTURE'
     ring.clear()
     assert code_of(ring.find, 2_000_000_000, 0)[0] == 'NO_FRAME'
+    # As told, a stamp can be named: of this one a float has 48 ns too many.
+    ring.put(frame(1_735_689_602_200_000_000))
+    assert 'to 1735689602.200000000 s' in code_of(ring.find, 5, 0)[1]
 
 
 def test_an_index_is_given_out_once_in_an_epoch_and_kept_over_its_end():

@@ -124,6 +124,25 @@ def test_a_click_selects_on_the_camera_whose_image_was_clicked(pair):
     assert (added.camera, added.object_id) == ('wrist', 'wrist:object_1')
 
 
+def test_a_click_corrects_an_object_of_its_own_camera_and_selects_elsewhere(pair):
+    robot, stamp = pair.robot, pair.robot.clock.tick()
+    for name in NAMES:
+        pair.track(name, stamp)
+    robot.add(box('front:mug'), stamp_ns=stamp)
+    robot.set_parameters(click_corrects='front:mug')
+    try:
+        clicks = robot.node.create_publisher(PointStamped, f'{robot.NAME}/wrist/click', 10)
+        robot.until(clicks.get_subscription_count, 'a subscription to clicks')
+        point = PointStamped(header=conversions.header_message(stamp, ''))
+        point.point.x, point.point.y = 90.0, 110.0
+        clicks.publish(point)
+        robot.until(lambda: any(e.kind == Event.OBJECT_ADDED and e.camera == 'wrist'
+                                and to_ns(e.header.stamp) == stamp for e in robot.events),
+                    'an object of the wrist')
+    finally:
+        robot.set_parameters(click_corrects='')
+
+
 def test_a_loop_of_both_cameras_begins_one_epoch(pair):
     robot = pair.robot
     start = robot.clock.tick(100 * SECOND)

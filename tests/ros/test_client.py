@@ -134,3 +134,54 @@ def test_the_client_needs_no_pytorch():
     code = ("import sys; sys.modules['torch'] = sys.modules['transformers'] = None\n"
             'import pixelrefer_ros.client')
     subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
+
+
+def test_a_selection_tells_on_which_image_it_was(robot, client):
+    from pixelrefer_ros import conversions
+    stamps = [robot.clock.tick() for _ in range(2)]
+    for stamp in stamps:
+        robot.track(stamp, picture())
+    reply = client.select('red', click=(90, 110), stamp=conversions.time_message(stamps[0]))
+    assert conversions.nanoseconds(reply.stamp_used) == stamps[0]
+    assert client.select(click=(90, 110)).results[0].id == 'object_1'
+
+
+def test_closing_ends_every_call_that_waits(quick, quick_client):
+    asked = quick_client.ask_async(ENDLESS, 'cup')
+    stream = iter(quick_client.stream(ENDLESS, 'cup'))
+    next(stream)
+    quick_client.close()
+    for wait in (lambda: asked.result(60), lambda: list(stream)):
+        with pytest.raises(PixelReferError) as error:
+            wait()
+        assert error.value.code == 'SHUTTING_DOWN'
+
+
+def test_a_call_that_was_given_up_is_forgotten(quick_client):
+    quick_client.timeout = 0.5
+    with pytest.raises(TimeoutError):
+        quick_client.ask(ENDLESS, 'cup', deadline=5.0)
+    assert not quick_client._pending
+    assert not quick_client._clients['ask']._pending_requests
+
+
+def test_a_callback_that_fails_is_logged_and_later_calls_are_answered(robot, client, capfd):
+    def fail() -> None:
+        raise RuntimeError('cannot use Destroyable because destruction was requested')
+
+    failed = client.node.executor.create_task(fail)
+    robot.until(failed.done, 'the failure')
+    assert client.objects() == []
+    assert 'cannot use Destroyable' in capfd.readouterr().err
+
+
+def test_nothing_is_destroyed_while_the_client_waits_on_it(robot, client, monkeypatch):
+    client.objects()
+    alive = []
+    for owner, name in ((client.node, 'destroy_client'), (client._actions, 'destroy')):
+        def destroy(*one, real=getattr(owner, name)) -> None:
+            alive.append(client._thread.is_alive())
+            real(*one)
+        monkeypatch.setattr(owner, name, destroy)
+    client.close()
+    assert alive and not any(alive)

@@ -79,19 +79,20 @@ def test_the_byte_order_of_the_message_counts():
 
 
 def test_a_frame_outlives_its_message():
-    message = Image(height=32, width=48, encoding='rgb8', step=144, data=PIXELS.tobytes())
-    found = conversions.frame_from_image(message, 'camera').image
-    message.data[0] = 255 - message.data[0]
-    np.testing.assert_array_equal(found, PIXELS)
+    found = [conversions.frame_from_image(Image(
+        height=32, width=48, encoding='rgb8', step=144, data=pixels.tobytes()), 'camera').image
+        for pixels in (PIXELS, 255 - PIXELS)]
+    np.testing.assert_array_equal(found[0], PIXELS)
 
 
+@pytest.mark.parametrize('bits, scale', [(8, 1), (16, 257)])
 @pytest.mark.parametrize('pattern', ['rggb', 'bggr', 'gbrg', 'grbg'])
-def test_a_bayer_pattern_is_read_from_its_first_pixels(pattern):
+def test_a_bayer_pattern_is_read_from_its_first_pixels(pattern, bits, scale):
     colour = (200, 90, 30)
-    mosaic = np.empty((32, 48), np.uint8)
+    mosaic = np.empty((32, 48), f'u{bits // 8}')
     for place, channel in enumerate(pattern):
-        mosaic[place // 2::2, place % 2::2] = colour['rgb'.index(channel)]
-    found = frame(mosaic, f'bayer_{pattern}8').image
+        mosaic[place // 2::2, place % 2::2] = colour['rgb'.index(channel)] * scale
+    found = frame(mosaic, f'bayer_{pattern}{bits}').image
     np.testing.assert_array_equal(found, np.broadcast_to(np.array(colour, np.uint8), found.shape))
 
 
@@ -106,6 +107,49 @@ def test_packed_yuv_is_read_in_its_own_order(encoding, order):
     assert (found == found[0, 0]).all()
 
 
+@pytest.mark.parametrize('padding', [0, 16])
+@pytest.mark.parametrize('encoding, chroma', [('nv12', (90, 240)), ('nv21', (240, 90))])
+def test_planar_yuv_is_read_in_its_own_order(encoding, chroma, padding):
+    # Above a red, below a grey of the same brightness, in the video range.
+    planes = np.full((48, 48), 81, np.uint8)
+    planes[32:40] = np.tile(np.array(chroma, np.uint8), (8, 24))
+    planes[40:] = 128
+    message = Image(height=32, width=48, encoding=encoding, step=48 + padding,
+                    data=rows(planes, 48 + padding))
+    found = conversions.frame_from_image(message, 'camera').image.astype(int)
+    assert found.shape == (32, 48, 3)
+    assert np.abs(found[:16] - (255, 0, 0)).max() <= 3
+    assert np.abs(found[16:] - 76).max() <= 2
+
+
+@pytest.mark.parametrize('encoding, width, height', [
+    ('nv12', 47, 32), ('nv21', 48, 31), ('yuyv', 47, 32), ('uyvy', 47, 32)])
+def test_half_a_pair_of_chroma_is_refused(encoding, width, height):
+    message = Image(height=height, width=width, encoding=encoding, step=0, data=bytes(48 * 48 * 2))
+    with pytest.raises(PixelReferError) as caught:
+        conversions.frame_from_image(message, 'camera')
+    assert caught.value.code == 'BAD_IMAGE' and f'{width}x{height}' in caught.value.message
+
+
+def test_planar_yuv_without_its_chroma_is_refused():
+    message = Image(height=32, width=48, encoding='nv12', step=48, data=bytes(32 * 48))
+    with pytest.raises(PixelReferError) as caught:
+        conversions.frame_from_image(message, 'camera')
+    assert caught.value.code == 'BAD_IMAGE' and str(48 * 48) in caught.value.message
+
+
+def test_a_png_of_sixteen_bits_comes_out_as_its_upper_eight():
+    data = cv2.imencode('.png', PIXELS[..., ::-1].astype(np.uint16) * 257)[1].tobytes()
+    np.testing.assert_array_equal(images.decode_compressed(data, 'rgb16; png compressed'), PIXELS)
+
+
+@pytest.mark.parametrize('suffix', ['.png', '.jpg'])
+def test_a_grey_file_comes_out_as_rgb(suffix):
+    data = cv2.imencode(suffix, np.full((32, 48), 77, np.uint8))[1].tobytes()
+    found = images.decode_compressed(data, 'mono8; compressed')
+    assert found.shape == (32, 48, 3) and np.abs(found.astype(int) - 77).max() <= 1
+
+
 @pytest.mark.parametrize('suffix, exact', [('.png', True), ('.jpg', False)])
 def test_a_file_of_colours_comes_out_as_rgb(suffix, exact):
     data = cv2.imencode(suffix, cv2.cvtColor(picture(), cv2.COLOR_RGB2BGR))[1].tobytes()
@@ -113,6 +157,13 @@ def test_a_file_of_colours_comes_out_as_rgb(suffix, exact):
     assert found.shape == picture().shape
     error = np.abs(found.astype(int) - picture())
     assert error.max() == 0 if exact else error.mean() < 2
+
+
+def test_pixels_that_are_rgb_already_are_not_copied():
+    message = Image(height=32, width=48, encoding='rgb8', step=144, data=PIXELS.tobytes())
+    frame = conversions.frame_from_image(message, 'camera')
+    assert np.shares_memory(frame.image, np.frombuffer(message.data, np.uint8))
+    assert frame.image.flags.writeable
 
 
 @pytest.mark.parametrize('suffix', ['.png', '.jpg'])
@@ -187,8 +238,8 @@ def test_more_run_lengths_than_the_mask_has_pixels_are_refused_unread():
 def test_in_the_label_image_the_smaller_object_lies_in_front():
     whole, part = np.ones((20, 30), bool), np.zeros((20, 30), bool)
     part[5:10, 5:10] = True
-    entries = [Entry('part', 300, 1, Sight(1, mask=part, area=25)),
-               Entry('whole', 2, 1, Sight(1, mask=whole, area=600)),
+    entries = [Entry('part', 300, 1, Sight(1, mask=part, area=25, box=(5, 5, 5, 5))),
+               Entry('whole', 2, 1, Sight(1, mask=whole, area=600, box=(0, 0, 30, 20))),
                Entry('gone', 3, 1, Sight(TrackedObject.LOST))]
     message = conversions.label_image(Header(), (20, 30), entries)
     found = np.frombuffer(message.data, '<u2').reshape(20, 30)

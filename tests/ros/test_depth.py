@@ -3,18 +3,25 @@
 
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
-from ros_support import HEIGHT, SECOND, WIDTH, box_mask, mask, to_ns
-from sensor_msgs.msg import CameraInfo, Image
+from ros_support import HEIGHT, SECOND, WIDTH, box_mask, mask, running, to_ns
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from pixelrefer.msg import ErrorCode, TimeWindow, TrackedObject
 from pixelrefer.srv import Measure
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.geometry import Placed
 from pixelrefer_ros import conversions
+from pixelrefer_ros import depth as depth_module
 from pixelrefer_ros.depth import KEPT, Depth, depth_from
-from pixelrefer_ros.objects import Sight
+from pixelrefer_ros.measuring import measured
+from pixelrefer_ros.objects import Position, Sight
 
+#: A thing of ten centimetres, a metre away.
+PLACED = Placed(np.array([0.0, 0.0, 1.0]), np.eye(3) * 1e-6, np.full(3, 0.1), np.full(3, 1e-3), 1e-3,
+                100, 100, np.array([0.0, 0.0, 1.0]))
 MASK = np.zeros((60, 80), bool)
 MASK[20:40, 30:60] = True
 
@@ -98,6 +105,48 @@ def test_messages_that_cannot_be_used_are_rejected_and_change_nothing(depth, rej
     assert [error.code for error in rejected] == ['BAD_IMAGE', 'BAD_ENCODING', 'BAD_IMAGE']
     np.testing.assert_array_equal(
         depth.placed(sight()).position.placed.position, whole.placed.position)
+
+
+def test_why_the_newest_depth_or_calibration_could_not_be_used_is_the_reason(depth, rejected):
+    depth.image(message(np.zeros((60, 80), np.uint8), 'rgb8'))
+    assert depth.placed(sight()).position_error == rejected[-1].message
+    depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1'))
+    for _ in range(3):
+        depth.info(info(focal=0.0))
+    assert 'focal lengths of 0' in depth.placed(sight()).position_error
+    assert len(rejected) == 2, 'said once, not with every image'
+    depth.info(info())
+    assert depth.placed(sight()).position_error == ''
+    depth.info(info(focal=0.0))
+    assert len(rejected) == 3 and depth.placed(sight()).position is not None
+
+
+def test_a_frame_that_waited_finds_its_own_depth(depth):
+    """In lockstep up to 16 frames wait, and live a large model may take a second or two."""
+    depth.info(info())
+    for number in range(60):
+        depth.image(message(np.full((60, 80), 1.0 + number, np.float32), '32FC1',
+                            stamp_ns=SECOND + number * 33_000_000))
+    placed = depth.placed(sight(SECOND)).position.placed
+    assert placed.position[2] == pytest.approx(1.0)
+
+
+def test_large_depth_images_are_bounded_by_their_bytes(depth, monkeypatch):
+    monkeypatch.setattr(depth_module, 'KEPT_BYTES', 5 * 60 * 80 * 4)
+    depth.info(info())
+    for number in range(20):
+        depth.image(message(np.full((60, 80), 2.0, np.float32), '32FC1',
+                            stamp_ns=SECOND + number * 100_000_000))
+    assert len(depth._images) == 5
+
+
+def test_objects_of_two_cameras_are_not_of_one_view_though_stamps_and_frames_are_alike():
+    one, other = (Position('optical', SECOND, PLACED, camera=name) for name in ('front', 'wrist'))
+    with pytest.raises(PixelReferError) as caught:
+        measured(one, other, SECOND)
+    assert caught.value.code == 'NO_POSITION'
+    assert measured(one, replace(one, placed=replace(PLACED, position=np.array([1.0, 0.0, 1.0]))),
+                    0).distance == pytest.approx(1.0)
 
 
 def test_few_depth_images_are_kept(depth):
@@ -184,3 +233,70 @@ def test_the_model_is_told_what_depth_says_where_the_parameter_asks_for_it(robot
         assert robot.ask(question, window=TimeWindow(seconds=5.0)).answer.facts == ''
     finally:
         robot.set_parameters(facts_in_prompt=False)
+
+
+def reasons_of(robot, metres: np.ndarray | None) -> str:
+    """Why the object of a new frame has no place, or nothing."""
+    stamp = robot.clock.tick()
+    if metres is not None:
+        robot.send_depth(stamp, metres)
+    return robot.track(stamp).objects[0].position_error
+
+
+def until_it_says(robot, metres: np.ndarray | None, *words: str) -> None:
+    """Wait for a reason: depth and calibration come on topics of their own, in no order."""
+    robot.until(lambda: all(word in reasons_of(robot, metres) for word in words), str(words))
+
+
+def test_over_the_wire_what_does_not_fit_the_image_is_named_until_it_does(robot):
+    whole = np.full((HEIGHT, WIDTH), 2.0)
+    robot.send_info()
+    robot.until(lambda: robot.node.count_subscribers('/depth'), 'a subscription to depth')
+    stamp = robot.clock.tick()
+    robot.track(stamp)
+    robot.add(mask('red'), stamp_ns=stamp)
+    robot.until(lambda: reasons_of(robot, whole) == '', 'a place')
+
+    robot.send_info(size=(WIDTH // 2, HEIGHT // 2))
+    until_it_says(robot, whole, f'the calibration of {WIDTH // 2}x{HEIGHT // 2}',
+                  f'the image is {WIDTH}x{HEIGHT}')
+    robot.send_info()
+    until_it_says(robot, whole[::2, ::2], f'the depth image {WIDTH // 2}x{HEIGHT // 2}')
+    robot.until(lambda: reasons_of(robot, whole) == '', 'a place again')
+
+    events = len(robot.events)
+    for _ in range(3):
+        robot.send_info(focal=0.0)
+    rejected = robot.until(lambda: [
+        e for e in robot.events[events:] if e.kind == e.FRAME_REJECTED], 'an event')
+    assert 'focal lengths of 0' in rejected[0].error_msg
+    assert rejected[0].error_code == ErrorCode.BAD_IMAGE
+    robot.until(lambda: reasons_of(robot, whole) == '', 'the calibration of before')
+    assert len([e for e in robot.events[events:] if e.kind == e.FRAME_REJECTED]) == 1
+
+    stamp = robot.clock.tick()
+    robot._depth.publish(message(np.zeros((HEIGHT, WIDTH), np.uint8), 'rgb8', stamp_ns=stamp))
+    until_it_says(robot, None, "depth of encoding 'rgb8'", '32FC1')
+    robot.until(lambda: reasons_of(robot, whole) == '', 'a place in the end')
+    robot.send_info()
+
+
+def test_over_the_wire_compressed_depth_gives_a_place_too(tmp_path):
+    metres = np.where(box_mask(), 2.0, 4.0)
+    with running(tmp_path / 'node.log', {'depth_transport': 'compressed'}) as robot:
+        camera = robot.node.create_publisher(CompressedImage, 'depth/compressedDepth', 10)
+        robot.until(camera.get_subscription_count, 'a subscription to compressed depth')
+        robot.send_info()
+        stamp = robot.clock.tick()
+        robot.track(stamp)
+        robot.add(mask('red'), stamp_ns=stamp)
+
+        def placed() -> float:
+            stamp = robot.clock.tick()
+            png = cv2.imencode('.png', (metres * 1000).astype(np.uint16))[1].tobytes()
+            camera.publish(CompressedImage(
+                header=conversions.header_message(stamp, 'optical'),
+                format='16UC1; compressedDepth png', data=bytes(12) + png))
+            return robot.track(stamp).objects[0].position.z
+
+        assert robot.until(placed, 'a place') == pytest.approx(2.0, abs=0.01)

@@ -18,7 +18,7 @@ from pixelrefer_ros.diagnostics import OK, QUIET, WARN, Diagnostics, camera_stat
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameSlot
 from pixelrefer_ros.objects import ObjectTable
-from pixelrefer_ros.transport import PROFILES, SEGMENT, trouble_with
+from pixelrefer_ros.transport import PROFILES, trouble_with
 
 
 def test_a_camera_that_stopped_is_not_said_to_be_well():

@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who waits for whom, and what happens to those who wait; with a stand-in for the models."""
 
+import os
+import sys
+from pathlib import Path
+
+import pytest
 from builtin_interfaces.msg import Duration
 from ros_support import SECOND, click, to_ns
 from standin_node import ENDLESS
@@ -8,6 +13,7 @@ from standin_node import ENDLESS
 from pixelrefer.msg import ErrorCode, Event, TrackedObject
 from pixelrefer.srv import AddObjects, Ask
 from pixelrefer_ros import conversions
+from pixelrefer_ros.worker import ANSWERING, OBSERVING
 
 SOON = Duration(nanosec=200_000_000)
 
@@ -49,6 +55,17 @@ def test_tracking_goes_on_while_a_question_is_answered(quick):
     assert not asked.done()
     quick.reset()
     assert reply_of(quick, asked).error_code == ErrorCode.CANCELLED
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='only Linux has a nice value of each thread')
+def test_observing_yields_the_cpu_to_tracking_and_answering_to_both(quick):
+    process = quick.process.process.pid
+    own = os.getpriority(os.PRIO_PROCESS, process)
+    threads = [os.getpriority(os.PRIO_PROCESS, int(task.name)) - own
+               for task in Path(f'/proc/{process}/task').iterdir()]
+    assert 0 < OBSERVING < ANSWERING
+    assert threads.count(OBSERVING) == threads.count(ANSWERING) == 1
+    assert threads.count(0) == len(threads) - 2
 
 
 def test_a_reset_answers_what_is_pending_and_publishes_nothing_of_before(quick):

@@ -2,12 +2,12 @@
 """Rules of the workers, each piece of whose work is done here by hand, in the test's own thread."""
 
 import time
-from threading import Condition
+from threading import Condition, Thread
 from types import SimpleNamespace
 
 import pytest
 from ros_support import picture
-from standin_node import UNCERTAIN, StandInEngine
+from standin_node import TRACKED, UNCERTAIN, StandInEngine
 
 from pixelrefer.msg import ErrorCode, TrackedObject
 from pixelrefer_model.errors import PixelReferError
@@ -16,7 +16,9 @@ from pixelrefer_model.prompt import Click
 from pixelrefer_ros import worker as worker_module
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
+from pixelrefer_ros.diagnostics import ERROR
 from pixelrefer_ros.encoding import EncodingWorker
+from pixelrefer_ros.failures import Failures
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameSlot
 from pixelrefer_ros.objects import ObjectTable, Sight
@@ -65,7 +67,7 @@ class Bench:
         self.tracker = Tracking(
             self.engine, Cameras(('camera',)), 'camera', self.table, self.ring, self.encoder,
             self.output, self.counters, condition=Condition(), make_slot=FrameSlot, queue=4,
-            future_ns=5 * TENTH, lockstep=False)
+            future_ns=5 * TENTH, lockstep=False, failures=Failures())
         self.replies: list = []
 
     def see(self, number: int) -> None:
@@ -230,7 +232,7 @@ class Faulty(Worker):
         return lambda: 1 / 0
 
     def give_up(self):
-        return
+        return []
 
 
 def test_a_worker_outlives_a_fault_in_its_work_and_in_finding_it(monkeypatch):
@@ -268,3 +270,45 @@ def test_an_object_that_existed_and_is_gone_is_not_entered_again():
     with pytest.raises(PixelReferError) as caught:
         table.put('cup', Sight(TrackedObject.TRACKED), 0, existed=True)
     assert caught.value.code == 'UNKNOWN_ID' and table.entries() == []
+
+
+class Waiting(Worker):
+    """A worker that somebody waits for."""
+
+    def __init__(self) -> None:
+        super().__init__('waiting', 1)
+        self.free: list[bool] = []
+
+    def next_work(self):
+        return None
+
+    def give_up(self):
+        return [self.answer]
+
+    def answer(self):
+        """Whoever holds a lock that a reply needs may be waiting for the condition."""
+        other = Thread(target=lambda: self.free.append(self.condition.acquire(timeout=1.0)))
+        other.start()
+        other.join()
+
+
+def test_who_waits_is_answered_when_the_queue_is_free_again():
+    waiting = Waiting()
+    waiting.close()
+    assert waiting.free == [True]
+
+
+@pytest.mark.parametrize('kind', ['tracked', 'state_changed'])
+def test_a_fault_behind_the_step_is_told_and_counted_as_one_of_tracking(bench, kind, monkeypatch):
+    bench.come(1)
+    bench.work()
+    bench.add('cup', number=1)
+    monkeypatch.setattr(bench.output, kind, lambda *_: 1 / 0)
+    bench.engine.tracker.state = UNCERTAIN if kind == 'state_changed' else TRACKED
+    for number in range(2, 8):
+        bench.see(number)
+        bench.engine.tracker.state = (TRACKED if bench.engine.tracker.state is UNCERTAIN
+                                      else UNCERTAIN)
+    assert bench.output.faults == ['INTERNAL'] * 6 and bench.counters['failed'] == 6
+    level, said = bench.tracker._failures.verdict('tracking')
+    assert level == ERROR and '6 times in a row' in said
