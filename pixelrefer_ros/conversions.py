@@ -15,11 +15,11 @@ from pixelrefer.msg import Answer, Box as BoxMessage
 from pixelrefer.msg import ErrorCode, PromptResult, Rle, TimeWindow, TrackedObject
 from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer.srv import Measure
+from pixelrefer_model import rle
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.geometry import Measured
 from pixelrefer_model.prompt import Box, Click, MaskPrompt, Prompt, Scribble, check_mask_size
-from pixelrefer_model import rle
 from pixelrefer_ros import images
 from pixelrefer_ros.objects import Entry, Position, Sight
 
