@@ -248,7 +248,16 @@ class Client:
             RemoveObjects, 'remove_objects', RemoveObjects.Request(ids=list(ids), **fields))
 
     def reset(self, **fields: Any) -> Reset.Response:
-        return self.call(Reset, 'reset', Reset.Request(**fields))
+        # A request of this has been seen to get no reply, three times in two thousand tests, for a
+        # reason that is not known. It may be asked twice, so no test waits for the watchdog.
+        end = time.monotonic() + WATCHDOG
+        while True:
+            future = self.call_async(Reset, 'reset', Reset.Request(**fields))
+            again = time.monotonic() + 20.0
+            self.until(lambda: future.done() or time.monotonic() > min(again, end), 'a reply')
+            if future.done():
+                return future.result()
+            assert time.monotonic() < end, 'waited in vain for a reply of reset'
 
     def set_parameters(self, **values: Any) -> Sequence[SetParametersResult]:
         """Set parameters of the node; what became of each."""
