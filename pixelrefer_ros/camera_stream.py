@@ -25,6 +25,7 @@ from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameQueue, FrameSlot
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.silence import Silence
 from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking import Tracking
 from pixelrefer_ros.tracking_worker import TrackingWorker
@@ -90,9 +91,18 @@ class CameraStream:
         return self.tracking.slot.dropped + self.counters['dropped']
 
     @property
-    def publishers(self) -> int:
-        """Nodes that publish its images, of whatever QoS."""
-        return self._node.count_publishers(self.topic)
+    def unpublished(self) -> str:
+        """That nobody publishes its images, of whatever QoS, in words; empty: somebody does."""
+        count = self._node.count_publishers
+        if count(self.topic):
+            return ''
+        raw = self._settings.image_transport == 'raw'
+        other = self.topic + '/compressed' if raw else self.topic.removesuffix('/compressed')
+        if other == self.topic or not count(other):
+            return f'nobody publishes {self.topic}'
+        transport = 'compressed' if raw else 'raw'
+        return (f'nobody publishes {self.topic}, but somebody {other} '
+                f'(image_transport:={transport})')
 
     def newest(self) -> tuple[int, str]:
         """Stamp in nanoseconds and frame_id of the newest frame that came, or 0 and empty."""
@@ -115,6 +125,7 @@ class CameraStream:
                 subscription = subscribe()
                 stack.callback(self._node.destroy_subscription, subscription)
             self.topic = subscription.topic_name
+            self.silence = Silence(self._node.get_logger(), self.topic)
             stack.enter_context(self._thread)
             self._stack = stack.pop_all()
         return self

@@ -10,7 +10,6 @@
 Every call has a twin that returns at once, `add_async` and so on, with a concurrent.futures.Future.
 """
 
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, InvalidStateError
@@ -31,7 +30,7 @@ from pixelrefer.msg import Answer, ErrorCode, TrackedObject
 from pixelrefer.srv import (
     AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_ros import conversions
+from pixelrefer_ros import client_waiting
 from pixelrefer_ros.client_requests import asked, budgeted, selection
 
 #: Seconds that the client's thread rests after a callback failed.
@@ -104,22 +103,9 @@ class PixelReferClient:
             rclpy.try_shutdown(context=self._context)
 
     def wait_ready(self, timeout: float = 300.0) -> None:
-        """Wait until the node is active and has tracked an image. Raises TimeoutError with what it
-        said last."""
-        end, said = time.monotonic() + timeout, ''
-        while time.monotonic() < end:
-            try:
-                if self._wait(self._call(
-                        ListObjects, 'list_objects', ListObjects.Request(),
-                        lambda reply: conversions.nanoseconds(reply.header.stamp))):
-                    return
-                said = 'no image has come yet'
-            except PixelReferError as error:
-                said = error.message
-            except TimeoutError as error:
-                said = str(error)
-            time.sleep(0.2)
-        raise TimeoutError(f'{self.name} was not ready within {timeout:g} s: {said}')
+        """Wait until the node is active and has tracked an image. What is waited for is logged
+        after some seconds. Raises TimeoutError with what it said last."""
+        client_waiting.wait_ready(self, timeout)
 
     # --- objects
 
@@ -159,6 +145,12 @@ class PixelReferClient:
     def objects_async(self, camera: str = '') -> Future:
         return self._call(ListObjects, 'list_objects', ListObjects.Request(camera=camera),
                           lambda reply: list(reply.objects))
+
+    def listed(self, timeout: float) -> ListObjects.Response:
+        """The whole reply of list_objects, waited for so long instead of `timeout`."""
+        return self._wait(self._call(
+            ListObjects, 'list_objects', ListObjects.Request(), lambda reply: reply,
+            timeout=timeout), timeout)
 
     def reset(self, remove_objects: bool = False) -> int:
         """Begin a new epoch; gives its number."""
@@ -203,20 +195,31 @@ class PixelReferClient:
         goal = asked(AskStream.Goal(), question, object_ids, **how)
         if not self._actions.wait_for_server(self.timeout):
             raise TimeoutError(f'no action {self.name}/ask_stream within {self.timeout:g} s')
-        stream = AnswerStream(self._actions, goal, self.timeout)
+        stream = AnswerStream(self._actions, goal, self.timeout, self._in_turn)
         self._streams.add(stream)
         return stream
 
     # --- the wire
 
+    def _in_turn(self, send: Callable[[], Any]) -> None:
+        """Call it in the thread that takes the replies: an ActionClient notes what it waits for
+        after it has sent, and a reply that is taken by another thread in between is lost."""
+        executor = self.node.executor
+        if executor is None:    # the caller spins the node afterwards
+            send()
+        else:
+            executor.create_task(send)
+
     def _call(self, kind: type, name: str, request: Any, take: Callable[[Any], Any],
-              fails: Callable[[Any], Any] = lambda reply: reply.error_code) -> Future:
+              fails: Callable[[Any], Any] = lambda reply: reply.error_code,
+              timeout: float | None = None) -> Future:
+        timeout = self.timeout if timeout is None else timeout
         with self._making:
             client = self._clients.get(name)
             if client is None:
                 client = self._clients[name] = self.node.create_client(kind, f'{self.name}/{name}')
-        if not client.wait_for_service(self.timeout):
-            raise TimeoutError(f'no service {self.name}/{name} within {self.timeout:g} s')
+        if not client.wait_for_service(timeout):
+            raise TimeoutError(f'no service {self.name}/{name} within {timeout:.3g} s')
         made: Future = Future()
         self._pending.add(made)
 
@@ -239,12 +242,13 @@ class PixelReferClient:
         sent.add_done_callback(done)
         return made
 
-    def _wait(self, future: Future) -> Any:
+    def _wait(self, future: Future, timeout: float | None = None) -> Any:
+        timeout = self.timeout if timeout is None else timeout
         try:
-            return future.result(self.timeout)
+            return future.result(timeout)
         except FutureTimeout:   # another class than TimeoutError before Python 3.11
             future.cancel()     # a reply that comes later is not waited for any more
-            raise TimeoutError(f'no reply of {self.name} within {self.timeout:g} s') from None
+            raise TimeoutError(f'no reply of {self.name} within {timeout:.3g} s') from None
 
     def _spin(self) -> None:
         """Serve the replies; a callback that fails, or something that is destroyed while the
@@ -266,14 +270,15 @@ class AnswerStream:
     Iterating raises PixelReferError where the goal fails, TimeoutError where nothing comes.
     """
 
-    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float) -> None:
+    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float,
+                 in_turn: Callable[[Callable[[], Any]], None]) -> None:
         self.answer: Answer | None = None
         self._timeout = timeout
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._handle: Any = None
         self._cancelled = self._closed = False
-        actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
-            told.feedback)).add_done_callback(self._accepted)
+        in_turn(lambda: actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
+            told.feedback)).add_done_callback(self._accepted))
 
     def cancel(self) -> None:
         """Ask for the end of it; the node stops within a token."""

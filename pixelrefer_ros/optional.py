@@ -52,6 +52,6 @@ def line_for(module: str) -> str:
 
 def missing() -> str:
     """The packages that cannot be imported, with what goes without each; empty: none."""
-    return '; '.join(
-        f'no {package.gives}, for want of {name} ({line_for(name)})'
-        for name, package in PACKAGES.items() if load(name) is None)
+    lacking = [f'{package.gives} with {name} ({line_for(name)})'
+               for name, package in PACKAGES.items() if load(name) is None]
+    return 'optional, not installed: ' + '; '.join(lacking) if lacking else ''

@@ -37,7 +37,8 @@ def test_observations_are_so_far_apart_and_so_many(told):
                        1, *options)['answers']
         return answer['seconds'], answer['left_out']
     assert rests_on() == ([0.0, 0.5, 1.0], 0)
-    assert rests_on('--every', 0.2, '--frames', 3) == ([0.0, 0.4, 1.0], 3)
+    # In the middle lie two, equally near: the newer one is taken.
+    assert rests_on('--every', 0.2, '--frames', 3) == ([0.0, 0.6, 1.0], 3)
     assert rests_on('--every', 0, '--frames', 64) == ([round(k / 10, 1) for k in range(11)], 0)
     assert rests_on('--every', 0.2, '--frames', 1) == ([1.0], 5)
 

@@ -93,5 +93,5 @@ def test_without_bondpy_the_node_is_active_and_says_what_is_missing(tmp_path, mo
         [str(tmp_path), os.environ.get('PYTHONPATH', '')]))
     with running(tmp_path / 'node.log', PARAMETERS, standin=0.0) as robot:
         robot.until(lambda: state(robot)[1] == 'bondpy is not installed', 'diagnostics')
-        assert 'for want of bondpy' in robot.process.output
+        assert 'bond with a lifecycle manager with bondpy' in robot.process.output
         assert not robot.node.count_publishers('/bond')

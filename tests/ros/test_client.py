@@ -3,6 +3,7 @@
 
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -88,6 +89,14 @@ def test_a_stream_tells_the_answer_in_pieces(quick_client):
     assert ''.join(stream).strip() == 'word word word' == stream.answer.text
 
 
+def test_a_goal_is_sent_by_the_thread_that_takes_the_replies(quick_client, monkeypatch):
+    threads, send = [], quick_client._actions.send_goal_async
+    monkeypatch.setattr(quick_client._actions, 'send_goal_async', lambda *args, **how: (
+        threads.append(threading.current_thread().name), send(*args, **how))[1])
+    assert ''.join(quick_client.stream('What is it?', 'cup')).strip() == 'word word word'
+    assert threads == [quick_client._thread.name]
+
+
 def test_leaving_a_stream_cancels_it(quick, quick_client):
     for number, _ in enumerate(quick_client.stream(ENDLESS, 'cup')):
         if number == 2:
@@ -103,8 +112,10 @@ def test_leaving_a_stream_cancels_it(quick, quick_client):
 
 def test_a_client_may_wait_until_the_node_is_ready_or_hears_why_it_is_not(robot, client):
     robot.reset(remove_objects=True)
-    with pytest.raises(TimeoutError, match='no image has come yet'):
-        client.wait_ready(0.5)
+    robot.until(lambda: any('no usable image' in status.message for status in
+                            robot.diagnostics[-1].status), 'a silent camera')
+    with pytest.raises(TimeoutError, match='no image has come yet: no usable image'):
+        client.wait_ready(5.0)
     robot.track(robot.clock.tick())
     client.wait_ready()
     client.name = '/nobody'

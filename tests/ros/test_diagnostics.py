@@ -10,6 +10,7 @@ import rclpy
 from lifecycle_msgs.msg import Transition
 from rclpy.signals import SignalHandlerOptions
 from ros_support import SECOND, image_message, running
+from sensor_msgs.msg import CompressedImage
 
 from pixelrefer_ros.camera import Camera
 from pixelrefer_ros.counters import Counters
@@ -18,6 +19,7 @@ from pixelrefer_ros.diagnostics import OK, QUIET, WARN, Diagnostics, camera_stat
 from pixelrefer_ros.frame_ring import FrameRing
 from pixelrefer_ros.frame_slot import FrameSlot
 from pixelrefer_ros.objects import ObjectTable
+from pixelrefer_ros.silence import SILENT, Silence
 from pixelrefer_ros.transport import PROFILES, trouble_with
 
 
@@ -37,6 +39,45 @@ def test_a_node_that_hears_nothing_more_of_its_camera_says_so_until_it_comes_bac
         quick.track(quick.clock.tick())
         quick.until(lambda: OK in levels(seen), 'a camera that is well')
         quick.until(lambda: WARN in levels(-1), 'a camera that stopped')
+
+
+def test_a_silent_camera_is_logged_once_until_it_is_back():
+    lines = []
+    logger = SimpleNamespace(warning=lambda said: lines.append(f'W {said}'),
+                             info=lambda said: lines.append(f'I {said}'))
+    silence = Silence(logger, '/image')
+    for quiet in (None, 0.1, SILENT - 0.1, SILENT + 1, SILENT + 2, 0.1, 0.2, SILENT + 3):
+        silence.check(quiet, 'nobody publishes /image')
+    gone = 'W no usable image on /image for {:.0f} s: nobody publishes /image'
+    assert lines == [gone.format(SILENT + 1), 'I images come on /image', gone.format(SILENT + 3)]
+
+
+def test_a_camera_that_never_came_is_silent_from_the_start(monkeypatch):
+    lines = []
+    silence = Silence(SimpleNamespace(warning=lines.append), '/image')
+    silence.check(None, '')
+    assert not lines
+    monkeypatch.setattr(silence, '_since', silence._since - SILENT - 1)
+    silence.check(None, '')
+    silence.check(None, '')
+    assert lines == [f'no usable image on /image for {SILENT + 1:.0f} s']
+
+
+def test_a_node_says_in_its_log_which_topic_is_empty_and_where_images_are(tmp_path):
+    with running(tmp_path / 'node.log', {'diagnostics_period': 0.1}, standin=0.0,
+                 watched=False) as robot:
+        robot.until(lambda: 'no usable image on /image for' in robot.process.output, 'a warning')
+        line = next(line for line in robot.process.output.splitlines() if 'no usable image' in line)
+        assert 'nobody publishes /image' not in line    # this client does
+    with running(tmp_path / 'node.log', {
+            'diagnostics_period': 0.1, 'cameras': '[front, wrist]'}, standin=0.0, watched=False) as robot:
+        said = 'no usable image on /front/image for 5 s: nobody publishes /front/image'
+        robot.until(lambda: said in robot.process.output, said)
+        other = robot.node.create_publisher(CompressedImage, '/front/image/compressed', 1)
+        robot.until(lambda: any(
+            'but somebody /front/image/compressed (image_transport:=compressed)' in status.message
+            for array in robot.diagnostics[-2:] for status in array.status), 'where images are')
+        robot.node.destroy_publisher(other)
 
 
 def test_images_that_the_middleware_loses_are_said_to_be_large(monkeypatch):

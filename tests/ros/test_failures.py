@@ -86,7 +86,7 @@ def test_a_tracker_that_fails_on_every_frame_is_an_error_until_it_tracks_again(q
     assert 'Traceback' in quick.process.output
     assert quick.remove(UNTRACKABLE).error_code == ErrorCode.OK
     assert [o.id for o in quick.track(quick.clock.tick()).objects] == ['cup']
-    comes(quick, 'tracker', OK, 'tracking')
+    comes(quick, 'tracker', OK, 'object')
 
 
 def test_an_encoder_that_fails_on_every_keyframe_is_an_error_until_it_encodes_again(quick):
@@ -100,7 +100,7 @@ def test_an_encoder_that_fails_on_every_keyframe_is_an_error_until_it_encodes_ag
     comes(quick, 'encoder', ERROR, f'encoding failed {BROKEN} times in a row')
     quick.remove(UNSEEN)
     select(quick, 'cup')
-    comes(quick, 'encoder', OK, 'observing')
+    comes(quick, 'encoder', OK, 'held')
 
 
 def test_a_language_model_that_panics_answers_everybody_and_is_an_error_until_it_answers(quick):
@@ -111,7 +111,7 @@ def test_a_language_model_that_panics_answers_everybody_and_is_an_error_until_it
         assert 'Panic: the words ran out' in response.error_msg
     comes(quick, 'language', ERROR, 'the words ran out')
     assert quick.ask('What is it?', 'cup').error_code == ErrorCode.OK
-    comes(quick, 'language', OK, 'answering')
+    comes(quick, 'language', OK, 'no questions wait')
 
 
 def test_a_node_with_a_worker_that_failed_is_well_once_it_is_activated_again(tmp_path):
@@ -122,7 +122,7 @@ def test_a_node_with_a_worker_that_failed_is_well_once_it_is_activated_again(tmp
         assert robot.remove(UNTRACKABLE).error_code == ErrorCode.OK
         assert robot.change(Transition.TRANSITION_DEACTIVATE)
         assert robot.change(Transition.TRANSITION_ACTIVATE)
-        comes(robot, 'tracker', OK, 'tracking')
+        comes(robot, 'tracker', OK, 'object')
         robot.watched()
         stamp = robot.clock.tick()
         assert to_ns(robot.track(stamp).header.stamp) == stamp

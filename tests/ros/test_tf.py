@@ -200,4 +200,4 @@ def test_without_tf2_a_node_that_is_to_use_it_says_what_to_install(without_tf2, 
         assert robot.state() == 'unconfigured'
         assert robot.set_parameters(target_frame='')[0].successful
         assert robot.change(Transition.TRANSITION_CONFIGURE)
-        assert 'for want of tf2_ros' in robot.process.output
+        assert 'positions in a target_frame with tf2_ros' in robot.process.output

@@ -130,9 +130,9 @@ def test_without_vision_msgs_nothing_of_it_is_published_and_the_node_says_so(
         assert robot.track(robot.clock.tick()).objects == []
         assert not any(robot.node.count_publishers(named(robot, topic)) for topic in TOPICS)
         said = robot.values()['not_installed']
-        assert 'no ~/detections, ~/detections_3d and ~/label_info' in said
+        assert '~/detections, ~/detections_3d and ~/label_info with vision_msgs' in said
         assert optional.line_for('vision_msgs') in said and said in robot.process.output
-        assert robot.process.output.count('for want of vision_msgs') == 1
+        assert robot.process.output.count('with vision_msgs (') == 1
 
 
 def test_the_package_alone_decides(monkeypatch):
