@@ -38,7 +38,8 @@ def late_ms(message: Image) -> float:
 
 
 def camera(node: Node, topic: str, frames: int, rate_hz: float) -> None:
-    """Publish noise, stamped just before, once somebody listens."""
+    """Publish noise, stamped just before, once somebody listens; like a sensor, one that is held up
+    goes on at its rate, and does not make up for what it missed by several at once."""
     publisher = node.create_publisher(Image, topic, RELIABLE)
     pixels = np.random.default_rng(0).integers(0, 255, HEIGHT * WIDTH * 3, np.uint8)
     message = Image(height=HEIGHT, width=WIDTH, encoding='rgb8', step=3 * WIDTH,
@@ -46,9 +47,10 @@ def camera(node: Node, topic: str, frames: int, rate_hz: float) -> None:
     message.header.frame_id = 'camera_optical_frame'
     while not publisher.get_subscription_count():
         time.sleep(0.02)
-    began = time.monotonic()
-    for number in range(frames):
-        time.sleep(max(0.0, began + number / rate_hz - time.monotonic()))
+    due = time.monotonic()
+    for _ in range(frames):
+        time.sleep(max(0.0, due - time.monotonic()))
+        due = max(due, time.monotonic()) + 1 / rate_hz
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
     publisher.wait_for_all_acked(Duration(seconds=5))

@@ -67,6 +67,12 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
+def on_cpu(device: str) -> bool:
+    """Whether the models of this device (parameter `device`) run on the CPU."""
+    from pixelrefer_model.device import choose_device
+    return choose_device(device) == 'cpu'
+
+
 def name_of(checkpoint: str) -> str:
     """Identity of a checkpoint in messages: its own name, without where it lies."""
     return checkpoint.rstrip('/').rsplit('/', 1)[-1]

@@ -105,6 +105,9 @@ RULES: dict[str, Rule] = {
     'encoder_threads': Rule(0, 'CPU threads of the encoder; 0: a quarter of the cores.', 0, 256),
     'language_threads': Rule(0, 'CPU threads of the language model; 0: a quarter of the cores.',
                              0, 256),
+    'answers_give_way': Rule(0.1, 'Seconds that each token of an answer waits at most until the '
+                             'frame in work is tracked, where both are on the CPU; 0: none.',
+                             0.0, 60.0),
     'max_objects': Rule(32, 'Objects that may be tracked at a time.', 1, 1024),
     'keyframe_interval': Rule(0.5, 'Seconds of image time between observations of an object.',
                               0.0, 3600.0, live=True),
@@ -195,6 +198,7 @@ class Settings:
     tracker_threads: int
     encoder_threads: int
     language_threads: int
+    answers_give_way: float
     max_objects: int
     keyframe_interval: float
     keep_observations: int

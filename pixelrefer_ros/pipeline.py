@@ -10,6 +10,7 @@ from rclpy.clock import ClockType, JumpThreshold
 from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode
 
+from pixelrefer_ros import models
 from pixelrefer_ros.bonding import LifecycleBond
 from pixelrefer_ros.camera_output import CameraOutput
 from pixelrefer_ros.camera_stream import CameraStream
@@ -19,6 +20,7 @@ from pixelrefer_ros.detecting import DetectionWorker
 from pixelrefer_ros.encoding import EncodingWorker
 from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.parameters import Settings
+from pixelrefer_ros.precedence import Precedence
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
 from pixelrefer_ros.target_frame import TargetFrame
@@ -46,12 +48,15 @@ class Pipeline:
         self._publishing = publishing
         self.encoder = EncodingWorker(
             engine, table, counters, publishing.fault, threads=budget(settings.encoder_threads, 4))
+        # A GPU's driver shares its work out itself, and in lockstep frames wait for answers.
+        shared = not settings.lockstep and models.on_cpu(settings.device)
+        precedence = Precedence(settings.answers_give_way if shared else 0.0)
+        self.tracker = TrackingWorker(budget(settings.tracker_threads, 2), precedence)
         self.language = LanguageWorker(
             engine, table, self.encoder, counters, publishing.answered, model=refer_model,
             queue=settings.question_queue, batch=settings.answer_batch, alone=settings.lockstep,
-            threads=budget(settings.language_threads, 4))
+            threads=budget(settings.language_threads, 4), give_way=precedence.give_way)
         self.encoder.on_observed = self.language.wake
-        self.tracker = TrackingWorker(budget(settings.tracker_threads, 2))
         self.target = TargetFrame(node, settings.target_frame)
         self.bond = LifecycleBond(node, settings.bond_timeout)
         self.streams = {

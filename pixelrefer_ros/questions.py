@@ -80,13 +80,15 @@ class LanguageWorker(Worker):
 
     alone: a batch is of one request, so that an answer does not depend on who else asks: batches of
     other sizes round otherwise. publish(answer, arrived): called for every answer given, before its
-    reply; false if its epoch is over.
+    reply; false if its epoch is over. give_way(): called before each token of a batch; returns when
+    it may be made.
     """
 
     def __init__(self, engine, table: ObjectTable, encoder: EncodingWorker, counters: Counters,
                  publish: Callable[[Answer, float], bool], *, model: str, queue: int, batch: int,
-                 alone: bool, threads: int) -> None:
+                 alone: bool, threads: int, give_way: Callable[[], None] = lambda: None) -> None:
         super().__init__('language', threads, ANSWERING)
+        self._give_way = give_way
         self._engine = engine
         self._table = table
         self._encoder = encoder
@@ -212,9 +214,17 @@ class LanguageWorker(Worker):
         return None
 
     def _stream(self, prepared: list[tuple[Turn, Any]]) -> None:
-        for told in self._engine.stream(
-                [question for _, question in prepared],
-                lambda index: 'cancelled' if self._stop(prepared[index][0].request) else ''):
+        asked: set[int] = set()
+
+        def ended(index: int) -> str:
+            # All that are not ended are asked before each token that they get together.
+            if not asked or index in asked:
+                asked.clear()
+                self._give_way()
+            asked.add(index)
+            return 'cancelled' if self._stop(prepared[index][0].request) else ''
+
+        for told in self._engine.stream([question for _, question in prepared], ended):
             turn = prepared[told.index][0]
             if told.text or told.tokens:
                 turn.request.told(told.text, told.tokens)

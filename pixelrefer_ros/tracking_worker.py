@@ -3,17 +3,20 @@
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
+from pixelrefer_ros.precedence import Precedence
 from pixelrefer_ros.tracking import Tracking
 from pixelrefer_ros.worker import Worker
 
 
 class TrackingWorker(Worker):
     """Does the work of one camera after that of another, so that none of them waits for long: a
-    frame or a request of each that has one, then the first again."""
+    frame or a request of each that has one, then the first again. precedence: held meanwhile."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self, threads: int, precedence: Precedence) -> None:
         super().__init__('tracker', threads)
+        self._precedence = precedence
         #: In the order in which they have their turn.
         self._cameras: deque[Tracking] = deque()
 
@@ -32,8 +35,12 @@ class TrackingWorker(Worker):
             work = self._cameras[0].next_work()
             self._cameras.rotate(-1)
             if work is not None:
-                return work
+                return partial(self._first, work)
         return None
+
+    def _first(self, work: Callable[[], None]) -> None:
+        with self._precedence:
+            work()
 
     def next_time(self) -> float | None:
         times = [camera.next_time() for camera in self._cameras]

@@ -19,7 +19,9 @@ def say_what_is_left(node_class) -> None:
     free = node_class._free
 
     def counted(self) -> None:
+        frozen = gc.get_freeze_count()
         free(self)
+        self.get_logger().info(f'frozen: {frozen} before, {gc.get_freeze_count()} after')
         kinds = Counter(type(found).__name__ for found in gc.get_objects())
         left = {name: kinds[name] for name in WATCHED if kinds[name]}
         torch = sys.modules['torch']
