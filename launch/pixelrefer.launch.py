@@ -26,8 +26,8 @@ ARGUMENTS = {
     'use_sim_time': ('', 'true: time comes from /clock. Empty: as params_file says.'),
 }
 #: Parameters of the node that are launch arguments as well. What is given wins over params_file.
-PARAMETERS = ('cameras', 'image_transport', 'tracker_model', 'refer_model', 'device', 'dtype',
-              'autostart', 'target_frame')
+PARAMETERS = ('cameras', 'image_transport', 'depth_transport', 'tracker_model', 'refer_model',
+              'device', 'dtype', 'autostart', 'target_frame')
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -6,6 +6,7 @@ not installed.
 """
 
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
@@ -13,11 +14,12 @@ from contextlib import contextmanager
 
 import rclpy
 from rclpy.executors import Executor, ExternalShutdownException
-from rclpy.exceptions import InvalidHandle
+from rclpy.exceptions import InvalidHandle, ParameterException
 from rclpy.logging import get_logger
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.camera_thread import NodeExecutor
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -60,7 +62,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
     """
     rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     with stop_on_signals() as stop:
-        node = make_node()
+        node = _made(make_node)
         executor = NodeExecutor(EXECUTOR_THREADS + node.waiting_callbacks)
         executor.add_node(node)
         spinner = threading.Thread(target=_spin, args=(executor, stop), name='executor')
@@ -77,6 +79,19 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> None:
             spinner.join()
             node.destroy_node()
             rclpy.try_shutdown()
+
+
+def _made(make_node: Callable[[], Node]) -> Node:
+    """The node. Ends the process with status 1, and a line that says why, where a parameter or a
+    QoS override cannot be used."""
+    try:
+        return make_node()
+    # rclpy has no class of its own for a QoS override that names no policy.
+    except (ParameterException, PixelReferError, RuntimeError) as error:
+        get_logger('pixelrefer').fatal(f'not started: {error}')
+        get_logger('pixelrefer').debug(traceback.format_exc())
+        rclpy.try_shutdown()
+        sys.exit(1)
 
 
 def _start(node: Node, stop: Stop) -> None:

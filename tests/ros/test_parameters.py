@@ -4,7 +4,9 @@
 import pytest
 from rcl_interfaces.msg import ParameterType
 from rcl_interfaces.srv import DescribeParameters
+from ros_support import NodeProcess
 
+from pixelrefer_ros.demo.processes import own_domain
 from pixelrefer_ros.parameters import RULES
 
 NUMBERS = {ParameterType.PARAMETER_INTEGER: 'integer_range',
@@ -45,3 +47,18 @@ def test_every_number_has_its_range_and_every_choice_its_words(descriptors):
 def test_what_may_not_be_set_is_refused_with_a_reason(quick, value, told):
     result, = quick.set_parameters(**value)
     assert not result.successful and told in result.reason
+
+
+@pytest.mark.parametrize('parameters, told', [
+    ({'max_objects': 0}, ('max_objects', 'Max: 1024')),
+    ({'max_objects': 'many'}, ('max_objects', 'INTEGER')),
+    ({'qos_overrides./pixelrefer/answers.publisher.reliability': 'sometimes'},
+     ('~/answers', 'reliability', 'sometimes')),
+])
+def test_a_node_that_cannot_start_as_it_is_told_to_ends_with_one_line_that_says_why(
+        tmp_path, parameters, told):
+    with own_domain() as domain, \
+            NodeProcess(domain, tmp_path / 'node.log', parameters) as process:
+        assert process.end() == 1
+        line, = process.output.splitlines()
+    assert 'not started: ' in line and all(word in line for word in told)
