@@ -6,10 +6,10 @@ import importlib
 import sys
 from typing import Any
 
-from pixelrefer_model.cli import ask, describe, doctor, download
+from pixelrefer_model.cli import ask, describe, doctor, download, memory
 from pixelrefer_model.errors import PixelReferError
 
-VERBS = (describe, ask, download, doctor)
+VERBS = (describe, ask, download, doctor, memory)
 #: Verbs that need ROS 2: the module of each, which has `add` and `run` like the others, and what
 #: its line of the help says. It is imported when its verb is asked for.
 ROS_VERBS = {
@@ -17,7 +17,7 @@ ROS_VERBS = {
     'replay': ('pixelrefer_ros.replay_command', 'play a bag into a node (needs ROS 2)'),
 }
 #: What went wrong with the machine or its checkpoints; all else is the request's own fault.
-_MACHINE = ('CHECKPOINT', 'INTERNAL', 'OUT_OF_MEMORY')
+_MACHINE = ('CHECKPOINT', 'INTERNAL', 'MEMORY', 'OUT_OF_MEMORY')
 
 
 def main(argv: list[str] | None = None) -> int:

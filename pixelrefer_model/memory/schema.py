@@ -86,16 +86,7 @@ def prepare(path: Path) -> None:
     new = not path.exists() or not path.stat().st_size
     connection = connect(path)
     try:
-        found = connection.execute('PRAGMA application_id').fetchone()[0]
-        tables = connection.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]
-        version = connection.execute('PRAGMA user_version').fetchone()[0]
-        if not new and tables and found != APPLICATION_ID:
-            raise PixelReferError(
-                'MEMORY', f'{path} is a database of something else; another folder is allowed')
-        if version > VERSION:
-            raise PixelReferError(
-                'MEMORY', f'{path} has version {version} of the memory, and this software knows up '
-                f'to {VERSION}; newer software, or another folder, is allowed')
+        version = _version(connection, path, new)
         said = connection.execute('PRAGMA quick_check(1)').fetchone()[0]
         if said != 'ok':
             raise PixelReferError('MEMORY', f'{path} is damaged: {said}; another folder is allowed')
@@ -111,6 +102,39 @@ def prepare(path: Path) -> None:
         raise unusable(path, error) from error
     finally:
         connection.close()
+
+
+def check(path: Path) -> None:
+    """Whether a database can be read as it is. Raises PixelReferError MEMORY, naming the file and
+    the reason: there is none, it cannot be read, is not ours, or is of another version."""
+    if not path.exists():
+        raise PixelReferError('MEMORY', f'there is no {path}; a folder that a memory was '
+                              'recorded into is allowed')
+    connection = connect(path, read_only=True)
+    try:
+        version = _version(connection, path, False)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    finally:
+        connection.close()
+    if version != VERSION:
+        raise PixelReferError(
+            'MEMORY', f'{path} has version {version} of the memory, and {VERSION} is read; opening '
+            'it to be written once (pixelrefer memory vacuum) brings it there')
+
+
+def _version(connection: sqlite3.Connection, path: Path, new: bool) -> int:
+    found = connection.execute('PRAGMA application_id').fetchone()[0]
+    tables = connection.execute('SELECT count(*) FROM sqlite_master').fetchone()[0]
+    version = connection.execute('PRAGMA user_version').fetchone()[0]
+    if not new and tables and found != APPLICATION_ID:
+        raise PixelReferError(
+            'MEMORY', f'{path} is a database of something else; another folder is allowed')
+    if version > VERSION:
+        raise PixelReferError(
+            'MEMORY', f'{path} has version {version} of the memory, and this software knows up '
+            f'to {VERSION}; newer software, or another folder, is allowed')
+    return version
 
 
 def unusable(path: Path, error: Exception) -> PixelReferError:

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,7 @@ import torch
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import schema
+from pixelrefer_model.memory.locking import WriteLock
 from pixelrefer_model.memory.observation import Observation, Rle, Whereabouts
 from pixelrefer_model.memory.record import Happening, Moment, Record, Remembered, Told
 from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
@@ -35,11 +36,12 @@ BACK_NS = 1_000_000_000
 class MemoryStore:
     """See above. A context manager; made by `open`."""
 
-    def __init__(self, folder: Path, segments: Segments) -> None:
+    def __init__(self, folder: Path, segments: Segments, lock: WriteLock | None) -> None:
         self.folder = folder
         self.segments = segments
+        self._lock = lock
         self._path = folder / DATABASE
-        self._write = schema.connect(self._path)
+        self._write = schema.connect(self._path, read_only=lock is None)
         self._read = schema.connect(self._path, read_only=True)
         self._reading = threading.Lock()
         self._keys: dict[str, int] = dict(
@@ -50,17 +52,28 @@ class MemoryStore:
     @classmethod
     def open(cls, folder: Path, *, segment_bytes: int = SEGMENT_BYTES) -> 'MemoryStore':
         """Open the memory of a folder, or begin one there. Raises PixelReferError MEMORY: the
-        folder cannot be written, or its database is damaged, of something else, or newer."""
+        folder cannot be written, another process records into it, or its database is damaged, of
+        something else, or newer."""
         try:
             (folder / TOKENS).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise PixelReferError(
                 'MEMORY', f'{folder}: {error.strerror}; a folder that can be written is allowed'
             ) from error
-        schema.prepare(folder / DATABASE)
-        store = cls(folder, Segments(folder / TOKENS, segment_bytes))
-        store._settle()
+        with ExitStack() as stack:
+            lock = stack.enter_context(WriteLock(folder))
+            schema.prepare(folder / DATABASE)
+            store = cls(folder, Segments(folder / TOKENS, segment_bytes), lock)
+            store._settle()
+            stack.pop_all()
         return store
+
+    @classmethod
+    def read(cls, folder: Path) -> 'MemoryStore':
+        """Open the memory of a folder to be read only, also while a node records into it. Raises
+        PixelReferError MEMORY: there is none, or it cannot be read, or not by this version."""
+        schema.check(folder / DATABASE)
+        return cls(folder, Segments(folder / TOKENS), None)
 
     def __enter__(self) -> 'MemoryStore':
         return self
@@ -69,6 +82,8 @@ class MemoryStore:
         self.segments.__exit__(*_)
         self._read.close()
         self._write.close()
+        if self._lock is not None:
+            self._lock.__exit__()
 
     # --- writing: by one thread
 
