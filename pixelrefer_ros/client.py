@@ -11,11 +11,10 @@ Every call has a twin that returns at once, `add_async` and so on, with a concur
 """
 
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as FutureTimeout
 from contextlib import suppress
-from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 from typing import Any
 from weakref import WeakSet
@@ -26,18 +25,16 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from pixelrefer.action import AskStream
-from pixelrefer.msg import Answer, ErrorCode, TrackedObject
+from pixelrefer.msg import Answer, TrackedObject
 from pixelrefer.srv import (
     AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import client_waiting
 from pixelrefer_ros.client_requests import asked, budgeted, selection
+from pixelrefer_ros.client_stream import AnswerStream, error_of
 
 #: Seconds that the client's thread rests after a callback failed.
 PAUSE = 0.1
-#: Names of the error codes by their numbers.
-_CODES = {getattr(ErrorCode, name): name for name in dir(ErrorCode)
-          if name.isupper() and isinstance(getattr(ErrorCode, name), int)}
 
 
 class PixelReferClient:
@@ -189,7 +186,7 @@ class PixelReferClient:
         return self._call(Describe, 'describe', request, lambda reply: list(reply.answers),
                           fails=lambda reply: reply.error_code and not reply.answers)
 
-    def stream(self, question: str, *object_ids: str, **how: Any) -> 'AnswerStream':
+    def stream(self, question: str, *object_ids: str, **how: Any) -> AnswerStream:
         """As `ask`, told as it is made: iterate over the pieces of its text. Leaving the iteration
         cancels it."""
         goal = asked(AskStream.Goal(), question, object_ids, **how)
@@ -227,7 +224,7 @@ class PixelReferClient:
             try:
                 reply = future.result()
                 if fails(reply):
-                    raise _error(reply)
+                    raise error_of(reply)
                 _settle(made, None, take(reply))
             except Exception as error:  # edge of the callback: the caller is told
                 _settle(made, error)
@@ -264,65 +261,6 @@ class PixelReferClient:
                     self.node.get_logger().error(f'a callback failed:\n{traceback.format_exc()}')
 
 
-class AnswerStream:
-    """The pieces of an answer's text as they come; afterwards `answer` is the whole of it.
-
-    Iterating raises PixelReferError where the goal fails, TimeoutError where nothing comes.
-    """
-
-    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float,
-                 in_turn: Callable[[Callable[[], Any]], None]) -> None:
-        self.answer: Answer | None = None
-        self._timeout = timeout
-        self._news: SimpleQueue[Any] = SimpleQueue()
-        self._handle: Any = None
-        self._cancelled = self._closed = False
-        in_turn(lambda: actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
-            told.feedback)).add_done_callback(self._accepted))
-
-    def cancel(self) -> None:
-        """Ask for the end of it; the node stops within a token."""
-        self._cancelled = True
-        if self._handle is not None and self.answer is None and not self._closed:
-            self._handle.cancel_goal_async()
-
-    def fail(self, error: PixelReferError) -> None:
-        """Cancel it and let the iteration end with this error; the client is used no more."""
-        self.cancel()
-        self._closed = True
-        self._news.put(error)
-
-    def __iter__(self) -> Iterator[str]:
-        try:
-            while True:
-                try:
-                    found = self._news.get(timeout=self._timeout)
-                except Empty:
-                    raise TimeoutError(f'nothing came within {self._timeout:g} s') from None
-                if isinstance(found, PixelReferError):
-                    raise found
-                if isinstance(found, AskStream.Feedback):
-                    if found.text:
-                        yield found.text
-                    continue
-                if found.error_code:
-                    raise _error(found)
-                self.answer = found.answer
-                return
-        finally:
-            if self.answer is None:
-                self.cancel()
-
-    def _accepted(self, future: Any) -> None:
-        if self._closed:
-            return
-        self._handle = future.result()
-        self._handle.get_result_async().add_done_callback(
-            lambda done: self._news.put(done.result().result))
-        if self._cancelled:
-            self.cancel()
-
-
 def _settle(made: Future, error: Exception | None, result: Any = None) -> None:
     """Give a future its outcome, unless it has one, or nobody waits for it any more."""
     with suppress(InvalidStateError):
@@ -330,7 +268,3 @@ def _settle(made: Future, error: Exception | None, result: Any = None) -> None:
             made.set_result(result)
         else:
             made.set_exception(error)
-
-
-def _error(reply: Any) -> PixelReferError:
-    return PixelReferError(_CODES.get(reply.error_code, str(reply.error_code)), reply.error_msg)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from pixelrefer_ros.client import AnswerStream, PixelReferClient
+from pixelrefer_ros.client import PixelReferClient
+from pixelrefer_ros.client_stream import AnswerStream
 from pixelrefer_ros.conversions import nanoseconds, time_message
 
 #: Bytes of one message of a browser, and characters of a question in it.
