@@ -50,7 +50,7 @@ def camera(node: Node, topic: str, frames: int, rate_hz: float) -> None:
     due = time.monotonic()
     for _ in range(frames):
         time.sleep(max(0.0, due - time.monotonic()))
-        due = max(due, time.monotonic()) + 1 / rate_hz
+        due = max(due + 1 / rate_hz, time.monotonic())
         message.header.stamp = node.get_clock().now().to_msg()
         publisher.publish(message)
     publisher.wait_for_all_acked(Duration(seconds=5))

@@ -20,7 +20,6 @@ from typing import Any
 from weakref import WeakSet
 
 import rclpy
-from rclpy.action import ActionClient
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
@@ -31,7 +30,7 @@ from pixelrefer.srv import (
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import client_waiting
 from pixelrefer_ros.client_requests import asked, budgeted, selection
-from pixelrefer_ros.client_stream import AnswerStream, error_of
+from pixelrefer_ros.client_stream import AnswerStream, LockedActionClient, error_of
 
 #: Seconds that the client's thread rests after a callback failed.
 PAUSE = 0.1
@@ -66,7 +65,7 @@ class PixelReferClient:
         self._clients: dict[str, Any] = {}
         self._pending: set[Future] = set()
         self._streams: WeakSet[AnswerStream] = WeakSet()
-        self._actions = ActionClient(node, AskStream, f'{name}/ask_stream')
+        self._actions = LockedActionClient(node, AskStream, f'{name}/ask_stream')
         if self._own:
             self._thread.start()
 
@@ -192,20 +191,11 @@ class PixelReferClient:
         goal = asked(AskStream.Goal(), question, object_ids, **how)
         if not self._actions.wait_for_server(self.timeout):
             raise TimeoutError(f'no action {self.name}/ask_stream within {self.timeout:g} s')
-        stream = AnswerStream(self._actions, goal, self.timeout, self._in_turn)
+        stream = AnswerStream(self._actions, goal, self.timeout)
         self._streams.add(stream)
         return stream
 
     # --- the wire
-
-    def _in_turn(self, send: Callable[[], Any]) -> None:
-        """Call it in the thread that takes the replies: an ActionClient notes what it waits for
-        after it has sent, and a reply that is taken by another thread in between is lost."""
-        executor = self.node.executor
-        if executor is None:    # the caller spins the node afterwards
-            send()
-        else:
-            executor.create_task(send)
 
     def _call(self, kind: type, name: str, request: Any, take: Callable[[Any], Any],
               fails: Callable[[Any], Any] = lambda reply: reply.error_code,

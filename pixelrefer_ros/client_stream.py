@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """An answer that is told as it is made, on the client's side of ~/ask_stream."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from queue import Empty, SimpleQueue
+from threading import RLock
 from typing import Any
 
 from rclpy.action import ActionClient
@@ -16,21 +17,45 @@ _CODES = {getattr(ErrorCode, name): name for name in dir(ErrorCode)
           if name.isupper() and isinstance(getattr(ErrorCode, name), int)}
 
 
+class LockedActionClient(ActionClient):
+    """rclpy's notes what it waits for after it has sent, and loses a reply that the executor's
+    thread takes in between; here it takes none meanwhile."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._asking = RLock()
+        super().__init__(*args, **options)
+
+    def send_goal_async(self, *args: Any, **options: Any) -> Any:
+        with self._asking:
+            return super().send_goal_async(*args, **options)
+
+    def _get_result_async(self, goal_handle: Any) -> Any:
+        with self._asking:
+            return super()._get_result_async(goal_handle)
+
+    def _cancel_goal_async(self, goal_handle: Any) -> Any:
+        with self._asking:
+            return super()._cancel_goal_async(goal_handle)
+
+    def take_data(self) -> Any:
+        with self._asking:
+            return super().take_data()
+
+
 class AnswerStream:
     """The pieces of an answer's text as they come; afterwards `answer` is the whole of it.
 
     Iterating raises PixelReferError where the goal fails, TimeoutError where nothing comes.
     """
 
-    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float,
-                 in_turn: Callable[[Callable[[], Any]], None]) -> None:
+    def __init__(self, actions: ActionClient, goal: AskStream.Goal, timeout: float) -> None:
         self.answer: Answer | None = None
         self._timeout = timeout
         self._news: SimpleQueue[Any] = SimpleQueue()
         self._handle: Any = None
         self._cancelled = self._closed = False
-        in_turn(lambda: actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
-            told.feedback)).add_done_callback(self._accepted))
+        actions.send_goal_async(goal, feedback_callback=lambda told: self._news.put(
+            told.feedback)).add_done_callback(self._accepted)
 
     def cancel(self) -> None:
         """Ask for the end of it; the node stops within a token."""

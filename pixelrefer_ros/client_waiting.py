@@ -39,9 +39,12 @@ class Trouble:
 def wait_ready(client: Any, timeout: float) -> None:
     """Until list_objects has the stamp of an image. What is waited for is logged after some seconds
     and again when it is something else. Raises TimeoutError with what was said last."""
-    begin, logged, logger = time.monotonic(), '', client.node.get_logger()
+    begin, said, logged = time.monotonic(), 'nothing was heard of it', ''
+    logger = client.node.get_logger()
     with Trouble(client.node, client.name) as trouble:
-        while (waited := time.monotonic() - begin) < timeout:
+        # No last look that is too short for a reply: it would hide what was said before.
+        while (waited := time.monotonic() - begin) < timeout and (
+                not waited or timeout - waited > LOOK or timeout < 2 * LOOK):
             said = _missing(client, min(SAY, timeout - waited), trouble)
             if not said:
                 return

@@ -173,14 +173,15 @@ def _prune(given: argparse.Namespace) -> tuple[Any, str]:
     bounds = Bounds(1 << 62 if given.bytes is None else given.bytes, given.age, given.observations)
     with MemoryStore.open(_there(given.folder)) as store:
         before, gone = store.bytes(), Trimmed()
+        held = before
         while True:
             now = trim(store, bounds)
             # Pages that were freed count until they are given back.
             store.pack()
-            gone = gone + now
-            if store.bytes() <= bounds.bytes or not (now.observations or now.objects):
+            gone, after = gone + now, store.bytes()
+            if not (now.observations or now.objects or after < held):
                 break
-        after = store.bytes()
+            held = after
     return ({'observations': gone.observations, 'objects': gone.objects, 'bytes_before': before,
              'bytes': after},
             f'{gone.observations} observations went, and {gone.objects} objects wholly; '
@@ -192,10 +193,10 @@ def _vacuum(given: argparse.Namespace) -> tuple[Any, str]:
     with MemoryStore.open(_there(given.folder)) as store:
         before = store.bytes()
         said = store.query('PRAGMA integrity_check')[0][0]
+        if said != 'ok':
+            raise PixelReferError('MEMORY', f'{given.folder}: {said}')
         store.pack()
         after = store.bytes()
-    if said != 'ok':
-        raise PixelReferError('MEMORY', f'{given.folder}: {said}')
     return ({'integrity': said, 'bytes_before': before, 'bytes': after},
             f'the database is whole; {before / (1 << 20):.1f} MiB before, '
             f'{after / (1 << 20):.1f} MiB now')

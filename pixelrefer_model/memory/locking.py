@@ -27,7 +27,7 @@ class WriteLock:
                                   'written is allowed') from error
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode(errors='replace').strip()
             os.close(self._file)
             raise PixelReferError(

@@ -98,6 +98,17 @@ def test_what_is_too_much_goes_and_first_and_last_stay(memory, folder):
     assert len(stamps) == 10 and (stamps[0], stamps[-1]) == (1_000_000_000, 59_000_000_000)
 
 
+def test_what_is_pruned_is_given_back_over_many_segments(memory, tmp_path):
+    with MemoryStore.open(tmp_path / 'many', segment_bytes=256) as store:
+        store.write([sighting(second) for second in range(200)])
+        files = len(store.segments.numbers())
+    said = memory('prune', tmp_path / 'many', '--observations', 10)
+    assert said['observations'] == 190
+    with MemoryStore.read(tmp_path / 'many') as store:
+        assert len(store.segments.numbers()) < files / 4
+        assert len(store.observations(store.moments('mug', Span(0, 1 << 60)))) == 10
+
+
 @pytest.mark.parametrize('arguments, status, told', [
     (('list', 'nowhere'), 1, 'there is no'),
     (('vacuum', 'nowhere'), 1, 'there is no'),
