@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`pixelrefer memory`: look at a recorded memory of objects, take it out, and make it smaller.
 
-Looking and exporting do no harm while a node records into the folder; pruning and packing need it
-for themselves.
+Looking and exporting do no harm while another process records into the folder; pruning and packing
+need it for themselves.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """How much the stored memory may hold, and what goes first."""
 
+import math
 from dataclasses import dataclass
 
 from pixelrefer_model.errors import PixelReferError
@@ -35,7 +36,7 @@ class Bounds:
     LEAST = 1 << 20
 
     def __post_init__(self) -> None:
-        if self.bytes < self.LEAST or self.age_s < 0 or self.observations < 0:
+        if self.bytes < self.LEAST or not 0 <= self.age_s < math.inf or self.observations < 0:
             raise PixelReferError(
                 'BAD_BUDGET', f'a memory of {self.bytes} bytes, {self.age_s:g} s and '
                 f'{self.observations} observations; at least {self.LEAST} bytes, and 0 or more of '

@@ -116,6 +116,7 @@ def test_what_is_pruned_is_given_back_over_many_segments(memory, tmp_path):
     (('prune', None), 2, '--bytes, --age, --observations are allowed'),
     (('prune', None, '--bytes', '5'), 2, 'at least 1048576 bytes'),
     (('prune', None, '--bytes', 'many'), 2, '500M or 2G'),
+    (('prune', None, '--age', 'nan'), 2, 'nan s'),
 ])
 def test_what_cannot_be_done_is_one_line_and_harms_nothing(
         pixelrefer, memory, folder, tmp_path, arguments, status, told):
