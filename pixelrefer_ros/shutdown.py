@@ -28,9 +28,18 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 EXECUTOR_THREADS = 4
 
 
+class StartBrokenOff(KeyboardInterrupt):
+    """A signal came while the node started.
+
+    A class of its own: where KeyboardInterrupt itself passes through the `exec` of a string, as
+    dataclasses run one for each class that a loading library defines, CPython notes it as
+    unhandled and kills the process with SIGINT at its end, although it was caught.
+    """
+
+
 class Stop(threading.Event):
     """Set by SIGINT or SIGTERM. While `starting`, the signal also breaks off what the main thread
-    does, with KeyboardInterrupt: loading models may take long, and nobody waits for an answer."""
+    does, with StartBrokenOff: loading models may take long, and nobody waits for an answer."""
 
     starting = False
 
@@ -39,7 +48,7 @@ class Stop(threading.Event):
         self.set()
         signal.signal(number, signal.SIG_DFL)
         if self.starting:
-            raise KeyboardInterrupt
+            raise StartBrokenOff
 
 
 @contextmanager
@@ -100,7 +109,7 @@ def _start(node: Node, stop: Stop) -> None:
         if not stop.is_set():
             node.start()
         stop.starting = False
-    except KeyboardInterrupt:
+    except StartBrokenOff:
         stop.starting = False
         node.get_logger().warning('stopped while starting')
 

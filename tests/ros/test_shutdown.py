@@ -2,9 +2,11 @@
 """The end of the node: whoever waits is answered first; with a stand-in for the models."""
 
 import signal
+import subprocess
+import sys
 
 import pytest
-from ros_support import SECOND, click, running
+from ros_support import SECOND, WATCHDOG, click, running
 from standin_node import ENDLESS
 
 from pixelrefer.msg import ErrorCode
@@ -47,3 +49,23 @@ def test_a_signal_breaks_off_the_loading_of_models(tmp_path, number):
         assert robot.process.end() == 0, robot.process.output
         assert 'stopped while starting' in robot.process.output
         assert 'configured' not in robot.process.output
+
+
+def test_a_start_broken_off_inside_exec_is_no_death_by_a_signal():
+    """dataclasses `exec` a string for each class: CPython would kill the process at its end."""
+    code = """
+import os
+import signal
+
+from pixelrefer_ros.shutdown import StartBrokenOff, stop_on_signals
+
+with stop_on_signals() as stop:
+    stop.starting = True
+    try:
+        exec('os.kill(os.getpid(), signal.SIGINT)\\nwhile True: pass')
+    except StartBrokenOff:
+        print('broken off')
+"""
+    ended = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
+                           timeout=WATCHDOG)
+    assert (ended.stdout, ended.returncode) == ('broken off\n', 0), ended.stderr
