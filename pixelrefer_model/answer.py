@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from pixelrefer_model.language.chat import RenderedPrompt
 from pixelrefer_model.memory import Observation
+from pixelrefer_model.memory.record import Told
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,13 @@ class Answer:
     reason: str
     tokens: int
     facts: tuple[str, ...] = ()
+
+    def told(self, question: str, epoch: int, model: str) -> Told:
+        """It, as the memory keeps it: of the newest stamp that it rests on. What is said of several
+        objects, or that nothing can be told, says of none of them what it is."""
+        return Told(tuple(self.object_ids), question, self.text, self.confidence, model, epoch,
+                    max(self.stamps_ns, default=0),
+                    words=len(self.object_ids) == 1 and not self.abstained)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 """PerceptionEngine: frame, tracker, memory, language, answer, as one object.
 
 A script calls `process`, `describe` and `ask` in lockstep. The node drives the same parts from
-three workers: `tracker` (with `due`), `observe`, and `prepare` with `answer`; each of these
+three workers: `tracker` (with a `Watch`), `observe`, and `prepare` with `answer`; each of these
 touches one model only, so that no model ever has two owners.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from pixelrefer_model import rle
 from pixelrefer_model.answer import Answer, Progress, Question
 from pixelrefer_model.detection.match import Detector, Match
 from pixelrefer_model.device import choose_device
@@ -23,7 +24,8 @@ from pixelrefer_model.language.events import Generation
 from pixelrefer_model.language.generate import Ended, collect, never
 from pixelrefer_model.language.images import with_images
 from pixelrefer_model.language.quantize import Quantization, quantize
-from pixelrefer_model.memory import Now, ObjectMemory, Observation, Selection, Window
+from pixelrefer_model.memory import Now, ObjectMemory, Observation, Rle, Selection, Window
+from pixelrefer_model.memory.watch import Due, Watch
 from pixelrefer_model.pixelrefer import PixelReferModel, RegionEncoder, encoder_for
 from pixelrefer_model.pixelrefer.attention import Attention, use_attention
 from pixelrefer_model.prompt import MaskPrompt, Prompt
@@ -55,6 +57,7 @@ class PerceptionEngine:
         self.detector: Detector | None = None
         #: By camera, all with one network; the first camera has `tracker`.
         self._trackers: dict[str, ObjectTracker] = {}
+        self._watches: dict[str, Watch] = {}
         #: Of objects that `track` and `process` follow; whoever drives the parts has his own.
         self._states: dict[str, TrackState] = {}
 
@@ -138,21 +141,25 @@ class PerceptionEngine:
         track = self.tracker_of(frame.camera).add(object_id, prompt, frame)
         self._note([track])
         if track.stamp_ns == frame.stamp_ns:
-            self.memory.observe(self.observe(frame, self.due([track], 0), 0))
+            self.remember(frame, [track])
         return track
 
     def untrack(self, object_id: str) -> None:
-        """Stop tracking an object and drop its observations. Raises UNKNOWN_ID."""
+        """Stop tracking an object; a LongMemory keeps what it was, another drops its observations.
+        Raises UNKNOWN_ID."""
         tracker = next((one for one in self._trackers.values() if object_id in one.ids),
                        self.tracker)
         tracker.remove(object_id)
-        self.forget(object_id)
+        self.release(object_id)
 
     def process(self, frame: Frame) -> list[Track]:
         """Track every object on `frame` and observe those that are due."""
         tracks = self.tracker_of(frame.camera).step(frame)
         self._note(tracks)
-        self.memory.observe(self.observe(frame, self.due(tracks, 0), 0))
+        due, happened = self._watch(frame.camera).see(
+            frame.image, tracks, self.settings.keyframes)
+        self.memory.record(happened)
+        self.memory.observe(self.observe(frame, due, 0))
         return tracks
 
     def describe(self, object_ids: list[str] | None = None, detail: str = 'sentence',
@@ -167,39 +174,47 @@ class PerceptionEngine:
         return self.answer(self.prepare(question, object_ids, window,
                                         max_new_tokens=max_new_tokens))
 
+    def remember(self, frame: Frame, tracks: Sequence[Track]) -> None:
+        """Observe objects on the frame that they were selected on, where they are clearly seen."""
+        watch = self._watch(frame.camera)
+        self.memory.observe(self.observe(
+            frame, [due for track in tracks for due in watch.selected(track)], 0))
+
+    def _watch(self, camera: str) -> Watch:
+        return self._watches.setdefault(camera, Watch())
+
     def _note(self, tracks: list[Track]) -> None:
         """Remember each object's newest state, for answers to carry."""
         self._states.update({track.object_id: track.state for track in tracks})
 
     # --- the parts, one owner each
 
-    def forget(self, object_id: str) -> None:
-        """Drop an object's observations and state."""
-        self.memory.forget(object_id)
+    def erase(self, object_id: str) -> None:
+        """Another object takes this id: drop what is remembered under it, and its state."""
+        self.memory.erase(object_id)
         self._states.pop(object_id, None)
 
-    def due(self, tracks: list[Track], epoch: int) -> list[Track]:
-        """The tracks that deserve an observation now. Only clear sight counts: a doubtful mask
-        would be remembered as if it were the object."""
-        return [
-            track for track in tracks
-            if track.state is TrackState.TRACKED and track.mask is not None
-            and self.settings.keyframes.due(
-                track.stamp_ns, self.memory.last_ns(track.object_id, epoch))]
+    def release(self, object_id: str) -> None:
+        """An object is tracked no longer: drop its state, and what the memory does not keep."""
+        self.memory.release(object_id)
+        self._states.pop(object_id, None)
+        for watch in self._watches.values():
+            watch.forget(object_id)
 
-    def observe(self, frame: Frame, tracks: list[Track], epoch: int) -> list[Observation]:
+    def observe(self, frame: Frame, due: Sequence[Due], epoch: int) -> list[Observation]:
         """Encode the objects' tokens on one frame, in one pass of the vision tower. What the
         encode policy skips has no observation."""
-        if not tracks:
+        if not due:
             return []
         made = self.encoder.encode_regions(
-            [frame.image], [track.mask for track in tracks], [0] * len(tracks))
-        seen = [tracks[k] for k in made.index]
+            [frame.image], [one.track.mask for one in due], [0] * len(due))
         image = made.images[0] if made.images else None
         return [
-            Observation(track.object_id, frame.stamp_ns, frame.camera, epoch, track.box,
-                        track.area, tokens.clone(), self.encoder.key, image)
-            for track, tokens in zip(seen, made.tokens, strict=True)]
+            Observation(
+                one.track.object_id, frame.stamp_ns, frame.camera, epoch, one.track.box,
+                one.track.area, tokens.clone(), self.encoder.key, image, one.where, one.reason,
+                Rle(rle.encode(one.track.mask), frame.height, frame.width))
+            for one, tokens in zip((due[k] for k in made.index), made.tokens, strict=True)]
 
     def prepare(self, question: str, object_ids: list[str], window: Window = Now(), *,
                 max_frames: int | None = None, max_new_tokens: int = USUAL_NEW_TOKENS,
@@ -217,10 +232,10 @@ class PerceptionEngine:
                 'are allowed')
         tracked = self.ids
         for object_id in object_ids:
-            if object_id not in tracked:
+            if object_id not in tracked and not self.memory.knows(object_id):
                 raise PixelReferError(
-                    'UNKNOWN_ID', f'no object {object_id!r} is tracked; tracked are: '
-                    f'{", ".join(tracked) or "none"}')
+                    'UNKNOWN_ID', f'no object {object_id!r} is tracked or remembered; tracked '
+                    f'are: {", ".join(tracked) or "none"}')
         mentions(question, object_ids)
         most = self.settings.max_frames if max_frames is None else max_frames
         if self.encoder.moments is not None:
@@ -265,10 +280,14 @@ class PerceptionEngine:
         return self.answers([question], ended)[0]
 
     def answers(self, questions: Sequence[Question], ended: Ended = never) -> list[Answer]:
-        """The answers, as `stream` makes them."""
+        """The answers, as `stream` makes them; they are remembered."""
         made: dict[int, Answer] = {told.index: told.answer for told in
                                    self.stream(questions, ended) if told.answer is not None}
-        return [made[index] for index in range(len(questions))]
+        answers = [made[index] for index in range(len(questions))]
+        self.memory.record([
+            answer.told(question.text, 0, self.encoder.key)
+            for question, answer in zip(questions, answers)])
+        return answers
 
     def stream(self, questions: Sequence[Question], ended: Ended = never) -> Iterator[Progress]:
         """Decode the answers, those of `batch` questions together. Where too little is seen

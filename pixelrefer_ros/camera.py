@@ -126,7 +126,7 @@ class Camera:
             return not (epoch == self._table.epoch and now < until
                         and 0 < step <= now - self._last[1] + self._settings.jump_forward)
         if said := self._jump(stamp_ns, now):
-            self._begin_epoch(said)
+            self._begin_epoch(said, step < 0)
             return True
         return step > 0
 

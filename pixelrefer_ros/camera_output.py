@@ -81,6 +81,10 @@ class CameraOutput:
         self._event(Event.OBJECT_ADDED, epoch, frame, object_id=entry.object_id,
                     state=entry.sight.state)
 
+    def happened(self, frame: Frame, epoch: int, kind: int, object_id: str, other_id: str) -> None:
+        """Publish an event of an object, see Event."""
+        self._event(kind, epoch, frame, object_id=object_id, other_id=other_id)
+
     def fault(self, epoch: int, what: str, error: PixelReferError) -> None:
         """Log and publish that the worker failed on something and goes on."""
         self._publishing.fault(epoch, what, error, self._camera)

@@ -52,13 +52,14 @@ LOCKSTEP_QOS = QoSProfile(
 class CameraStream:
     """A context manager: inside, the camera's topics are listened to.
 
-    begin_epoch(reason): called when stamps jump, settle() before that, with no lock held.
+    begin_epoch(reason, back): called when stamps jump, back or ahead; settle() before that, with no
+    lock held.
     """
 
     def __init__(self, node: LifecycleNode, engine: Any, settings: Settings, cameras: Cameras,
                  name: str, table: ObjectTable, worker: TrackingWorker, encoder: EncodingWorker,
                  output: CameraOutput, counters: Counters, target: TargetFrame,
-                 begin_epoch: Callable[[str], None], settle: Callable[[], None]) -> None:
+                 begin_epoch: Callable[[str, bool], None], settle: Callable[[], None]) -> None:
         self._node = node
         self._settings = settings
         self._table = table
@@ -72,7 +73,8 @@ class CameraStream:
             condition=worker.condition, failures=worker.failures,
             make_slot=FrameQueue if settings.lockstep else FrameSlot,
             queue=settings.prompt_queue, future_ns=round(settings.stamp_wait * 1e9),
-            lockstep=settings.lockstep, place=self.depth.placed)
+            lockstep=settings.lockstep, place=self.depth.placed,
+            fixed_frame=settings.target_frame)
         worker.serve(self.tracking)
         self.camera = Camera(name, settings, table, self.ring, self.tracking.slot, counters,
                              begin_epoch, output.rejected, settle)

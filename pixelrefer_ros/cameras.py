@@ -58,7 +58,7 @@ class Cameras:
             return wanted
         if len(self.names) == 1:
             return self.names[0]
-        named = {self._of(object_id) for object_id in object_ids}
+        named = {self.of(object_id) for object_id in object_ids}
         if len(named) == 1 and (camera := named.pop()):
             return camera
         raise PixelReferError(
@@ -72,7 +72,7 @@ class Cameras:
         """
         if len(self.names) == 1 or not wanted:
             return wanted
-        named = self._of(wanted)
+        named = self.of(wanted)
         if named not in ('', camera):
             raise PixelReferError(
                 'BAD_ID', f'id {wanted[:80]!r} names the camera {named!r}, and the request is about '
@@ -83,7 +83,9 @@ class Cameras:
         """What the ids of its objects begin with."""
         return '' if len(self.names) == 1 else f'{camera}:'
 
-    def _of(self, object_id: str) -> str:
-        """The camera that an id names, or nothing."""
+    def of(self, object_id: str) -> str:
+        """The camera that an id names, or nothing; the only one, where there is one."""
+        if len(self.names) == 1:
+            return self.names[0]
         name = object_id.partition(':')[0]
         return name if ':' in object_id and name in self.names else ''

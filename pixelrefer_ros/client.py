@@ -29,6 +29,7 @@ from pixelrefer.srv import (
     AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import client_waiting
+from pixelrefer_ros.client_memory import MemoryCalls
 from pixelrefer_ros.client_requests import asked, budgeted, selection
 from pixelrefer_ros.client_stream import AnswerStream, LockedActionClient, error_of
 
@@ -36,7 +37,7 @@ from pixelrefer_ros.client_stream import AnswerStream, LockedActionClient, error
 PAUSE = 0.1
 
 
-class PixelReferClient:
+class PixelReferClient(MemoryCalls):
     """Calls one node. A context manager.
 
     Without a `node` of the caller it has one of its own, spun by a thread of its own; with one,
@@ -127,7 +128,7 @@ class PixelReferClient:
                           lambda reply: reply)
 
     def remove(self, *object_ids: str) -> list[str]:
-        """Let go of objects, or of all of them when none is named; gives the ids that are gone."""
+        """Stop tracking objects, or all of them when none is named; gives the ids that are gone."""
         return self._wait(self.remove_async(*object_ids))
 
     def remove_async(self, *object_ids: str) -> Future:

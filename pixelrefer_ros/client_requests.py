@@ -53,11 +53,15 @@ def budgeted(request: Any, *, window: float | tuple[Time, Time] | None = None,
     """The bounds of an answer put into a request or goal; see PixelReferClient."""
     request.max_frames = max_frames
     request.deadline = conversions.duration_message(deadline)
-    if isinstance(window, tuple):
-        request.window = TimeWindow(start=window[0], end=window[1])
-    elif window is not None:
-        request.window = TimeWindow(seconds=float(window))
+    request.window = window_message(window)
     return request
+
+
+def window_message(window: float | tuple[Time, Time] | None) -> TimeWindow:
+    """A window as PixelReferClient takes it."""
+    if isinstance(window, tuple):
+        return TimeWindow(start=window[0], end=window[1])
+    return TimeWindow() if window is None else TimeWindow(seconds=float(window))
 
 
 def _pixels(points: Sequence[tuple[float, float]]) -> list[Pixel]:

@@ -12,7 +12,8 @@ from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header
 
 from pixelrefer.msg import Answer, Box as BoxMessage
-from pixelrefer.msg import ErrorCode, PromptResult, Rle, TimeWindow, TrackedObject
+from pixelrefer.msg import (
+    ErrorCode, PromptResult, RememberedObject, Rle, TimeWindow, TrackedObject)
 from pixelrefer.msg import Prompt as PromptMessage
 from pixelrefer.srv import Measure
 from pixelrefer_model import rle
@@ -245,6 +246,28 @@ def object_message(entry: Entry, model: str, *, with_mask: bool) -> TrackedObjec
 def vector_message(values: np.ndarray) -> Vector3:
     """x, y and z."""
     return Vector3(**dict(zip('xyz', np.asarray(values, float).tolist())))
+
+
+def vector_from(point: Point) -> list[float]:
+    """x, y and z."""
+    return [point.x, point.y, point.z]
+
+
+def remembered_message(hit, *, state: int, earlier: bool, history: Sequence[str] = ()
+                       ) -> RememberedObject:
+    """A Hit of the memory. earlier: stamps went back since."""
+    one, where = hit.object, hit.where
+    message = RememberedObject(
+        id=one.object_id, camera=one.camera, score=float(hit.score), state=state, text=hit.text,
+        observations=one.observations, first_seen=time_message(one.first_ns),
+        last_seen=time_message(one.last_ns), earlier=earlier, history=list(history))
+    if where is None:
+        message.position_error = 'where it was is not known: there was no depth, or no transform'
+    else:
+        message.position_frame = where.frame
+        message.position = Point(**dict(zip('xyz', where.position.tolist())))
+        message.position_covariance = where.covariance.reshape(-1)
+    return message
 
 
 def fill_measure(response: Measure.Response, first: Position, second: Position,

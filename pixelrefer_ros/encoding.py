@@ -10,18 +10,18 @@ from typing import Any
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_ros.counters import Counters
-from pixelrefer_ros.objects import Entry, ObjectTable
+from pixelrefer_ros.objects import ObjectTable
 from pixelrefer_ros.worker import OBSERVING, Worker, internal
 
 
 @dataclass(frozen=True)
 class Keyframe:
-    """One object on one keyframe; `track` has its mask there. generation: of the object when the
-    mask was made."""
+    """One object on one keyframe; due: its track there, why it is observed, and where it was, see
+    Due. generation: of the object when the mask was made."""
 
     object_id: str
     generation: int
-    track: Any = field(repr=False)
+    due: Any = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,6 @@ class EncodingWorker(Worker):
         self._pending: dict[str, _Pending] = {}
         self._tickets = 0
         self._working: list[_Pending] = []
-        #: Newest keyframe handed in, by object: (generation, stamp).
-        self._last: dict[str, tuple[int, int]] = {}
         self.on_observed: Callable[[], None] = lambda: None
 
     # --- by any thread
@@ -70,14 +68,7 @@ class EncodingWorker(Worker):
                 # is served by the new one.
                 self._pending[keyframe.object_id] = _Pending(
                     frame, epoch, keyframe, old.ticket if old else self._tickets)
-                self._last[keyframe.object_id] = keyframe.generation, frame.stamp_ns
             self.condition.notify_all()
-
-    def last_ns(self, entry: Entry) -> int | None:
-        """Stamp of the newest keyframe that was handed in of this generation, or None."""
-        with self.condition:
-            generation, stamp_ns = self._last.get(entry.object_id, (None, None))
-            return stamp_ns if generation == entry.generation else None
 
     def ticket(self) -> int:
         """A mark of now: `done` says when all that was handed in before it is through."""
@@ -122,7 +113,7 @@ class EncodingWorker(Worker):
         began = time.monotonic()
         try:
             keyframes = [k for k in keyframes if self._valid(k, epoch)]
-            observations = self._engine.observe(frame, [k.track for k in keyframes], epoch)
+            observations = self._engine.observe(frame, [k.due for k in keyframes], epoch)
             with self._table.lock:
                 # By id: the engine may have left some out.
                 valid = {k.object_id for k in keyframes if self._valid(k, epoch)}
@@ -138,10 +129,8 @@ class EncodingWorker(Worker):
             self.failures.failed(internal(found), 'encoding')
             self._on_fault(epoch, f'encoding: {traceback.format_exc()}', internal(found))
         finally:
-            there = {entry.object_id for entry in self._table.entries()}
             with self.condition:
                 self._working = []
-                self._last = {i: last for i, last in self._last.items() if i in there}
                 self.condition.notify_all()
             self.on_observed()
 

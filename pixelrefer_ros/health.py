@@ -2,7 +2,7 @@
 """What /diagnostics says of a running pipeline: a status for each camera and each worker."""
 
 from pixelrefer_ros.camera_stream import CameraStream
-from pixelrefer_ros.diagnostics import OK, WARN, Status, camera_status
+from pixelrefer_ros.diagnostics import ERROR, OK, WARN, Status, camera_status
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.transport import trouble_with
 
@@ -41,10 +41,28 @@ def pipeline_statuses(pipeline: Pipeline) -> list[Status]:
                {'answers': count['answered'], 'unanswered': count['unanswered'],
                 'answer_latency_ms': 1000 * count.latency('answered'),
                 'questions_waiting': questions}),
+        memory_status(pipeline),
         Status('bond', WARN if pipeline.bond.lost else OK, pipeline.bond.state, {}),
         Status('lateness', OK, 'medians of what was published', dict(
             pipeline.lateness.figures())),
     ]
+
+
+def memory_status(pipeline: Pipeline) -> Status:
+    """Whether what is observed is remembered, and how much that is."""
+    memory, mode = pipeline.engine.memory, pipeline.settings.memory
+    recorder = getattr(memory, 'recorder', None)
+    if recorder is None:
+        return Status('memory', OK, 'none: no more than the newest observation is kept'
+                      if mode == 'none' else mode, {})
+    size = recorder.store.bytes()
+    return Status(
+        'memory', ERROR if recorder.problem else OK,
+        recorder.problem or f'{mode}, {size / MIB:.0f} of {recorder.bounds.bytes // MIB} MiB',
+        {'memory_mib': size / MIB, 'memory_objects': recorder.store.count('objects'),
+         'memory_observations': recorder.store.count('observations'),
+         'records_written': recorder.written, 'records_dropped': recorder.dropped,
+         'observations_let_go': recorder.trimmed})
 
 
 def _camera(part: str, stream: CameraStream) -> Status:

@@ -4,11 +4,18 @@
 Messages, launch files, and a node that is not configured need no PyTorch.
 """
 
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.parameters import Settings
+
+#: MiB of the memory where the parameter says 0.
+RAM_MIB, DISK_MIB = 256, 2048
 
 
 def load(settings: Settings) -> Any:
@@ -43,6 +50,36 @@ def load(settings: Settings) -> Any:
     return engine
 
 
+def remembering(engine: Any, settings: Settings) -> ExitStack:
+    """Give an engine the memory of the settings; leaving the context ends it, and what waits is
+    written. Raises PixelReferError MEMORY, naming the folder and the reason."""
+    from pixelrefer_model.memory import KeepLast, ObjectMemory
+    from pixelrefer_model.memory.bounds import Bounds
+    from pixelrefer_model.memory.long_memory import LongMemory
+    from pixelrefer_model.memory.recorder import Recorder
+    from pixelrefer_model.memory.store import MemoryStore
+    with ExitStack() as stack:
+        if settings.memory == 'none':
+            engine.memory = ObjectMemory(KeepLast(1))
+        else:
+            in_ram = settings.memory == 'ram'
+            store = stack.enter_context(
+                MemoryStore.in_ram() if in_ram else MemoryStore.open(memory_folder(settings)))
+            bounds = Bounds((settings.memory_mib or (RAM_MIB if in_ram else DISK_MIB)) << 20,
+                            settings.memory_age, settings.memory_observations)
+            engine.memory = LongMemory(
+                engine.memory.keep, stack.enter_context(Recorder(store, bounds)),
+                recall=engine.encoder.moments is None)
+        return stack.pop_all()
+
+
+def memory_folder(settings: Settings) -> Path:
+    """Where the memory on disk lies."""
+    if settings.memory_folder:
+        return Path(settings.memory_folder).expanduser()
+    return Path(os.environ.get('ROS_HOME') or '~/.ros').expanduser() / 'pixelrefer' / 'memory'
+
+
 def tune(engine: Any, settings: Settings) -> None:
     """Let an engine follow the live ones of the settings. It may be at work: what it has begun to
     answer it may end by the old ones."""
@@ -53,12 +90,77 @@ def _live(settings: Settings) -> dict[str, Any]:
     """Those of the engine's settings that may change at any time."""
     from pixelrefer_model.language import Greedy, Sample
     from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
-    from pixelrefer_model.memory import EveryInterval
     return {
-        'keyframes': EveryInterval(settings.keyframe_interval), 'max_frames': settings.max_frames,
+        'keyframes': _keyframes(settings), 'max_frames': settings.max_frames,
         'abstain_below': settings.abstain_below, 'abstain_under_px': settings.abstain_under_px,
         'sampling': Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
         if settings.temperature >= LEAST_TEMPERATURE else Greedy()}
+
+
+def _keyframes(settings: Settings) -> Any:
+    from pixelrefer_model.memory import AnyOf, EveryInterval, OnChange, OnEvents
+    # Events first: of a frame that shows one it is remembered that it does.
+    policies = {'events': OnEvents(), 'change': OnChange(),
+                'interval': EveryInterval(settings.keyframe_interval)}
+    return AnyOf(tuple(policy for name, policy in policies.items() if name in settings.keyframes),
+                 min(settings.keyframe_apart, settings.keyframe_interval))
+
+
+def watch(epoch: int, fixed_frame: str) -> Any:
+    """A new Watch over a camera's tracks."""
+    from pixelrefer_model.memory.watch import Watch
+    return Watch(epoch, fixed_frame)
+
+
+def whereabouts(frame_id: str, placed: Any) -> Any:
+    """A place as the memory keeps it."""
+    from pixelrefer_model.memory import Whereabouts
+    return Whereabouts(frame_id, placed.position, placed.covariance)
+
+
+def lasting(engine: Any) -> Any:
+    """The engine's LongMemory. Raises PixelReferError UNSUPPORTED where nothing lasts."""
+    from pixelrefer_model.memory.long_memory import LongMemory
+    if not isinstance(engine.memory, LongMemory):
+        raise PixelReferError(
+            'UNSUPPORTED', 'nothing is remembered (parameter memory is none); ram and disk are '
+            'allowed')
+    return engine.memory
+
+
+def search(engine: Any, words: str, like_id: str, span: tuple[int, int] | None, frame_id: str,
+           center: list[float], radius: float, most: int) -> Callable[[Any], list[Any]]:
+    """What looks through a store, see `find`; what is empty does not restrict. Raises
+    PixelReferError for what cannot be looked for: UNKNOWN_ID, NO_OBSERVATION, EMPTY_QUESTION,
+    BAD_BOX."""
+    from pixelrefer_model.memory import Now, Span
+    from pixelrefer_model.memory.finding import Near, find, terms_of
+    from pixelrefer_model.memory.store import likeness_of
+    if words.strip():
+        terms_of(words)
+    near = like = None
+    if radius:
+        near = Near(frame_id, center, radius)
+    if like_id:
+        if not engine.memory.knows(like_id):
+            raise PixelReferError('UNKNOWN_ID', f'no object {like_id[:64]!r} is remembered')
+        seen = engine.memory.select(like_id, Now(), 1, engine.encoder.key)
+        like = likeness_of(seen.observations[0].tokens)
+    key = engine.encoder.key
+
+    def look(store: Any) -> list[Any]:
+        hits = find(store, words, like=like, key=key, span=None if span is None else Span(*span),
+                    near=near)
+        return [hit for hit in hits if hit.object.object_id != like_id][:most or None]
+
+    return look
+
+
+def undescribed(store: Any, most: int) -> list[str]:
+    """Remembered objects of which nothing was said yet, those seen last first."""
+    return [object_id for object_id, in store.query(
+        'SELECT id FROM objects WHERE id NOT IN (SELECT object FROM words) '
+        'ORDER BY last_line DESC, last_ns DESC LIMIT ?', (most,))]
 
 
 def limit_threads(threads: int) -> None:

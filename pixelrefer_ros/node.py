@@ -6,6 +6,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -40,6 +41,8 @@ class PixelReferNode(LifecycleNode):
     def __init__(self, **options: Any) -> None:
         super().__init__('pixelrefer', **options)
         self._engine: Any = None
+        #: Ends the engine's memory: what waits is written.
+        self._memory = ExitStack()
         self._pipeline: Pipeline | None = None
         self._ending = False
         #: Held through a transition and through the end, which may come in the middle of one.
@@ -117,6 +120,7 @@ class PixelReferNode(LifecycleNode):
             self._reporting.period = self.settings.diagnostics_period
             target_frame.check(self.settings.target_frame)
             self._engine = models.load(self.settings)
+            self._memory = models.remembering(self._engine, self.settings)
             # A live parameter may have been set meanwhile.
             models.tune(self._engine, self.settings)
             self.publishing.configure(
@@ -195,6 +199,7 @@ class PixelReferNode(LifecycleNode):
         if self._engine is None:
             return
         before = cuda_values(self.settings.device)
+        self._memory.close()
         self._engine, self._phase = None, 'unconfigured'
         for output in self._outputs.values():
             output.__exit__(None, None, None)

@@ -6,7 +6,7 @@ lock is held for moving references and, by `while_current`, for publishing, neve
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import RLock
 
@@ -93,6 +93,8 @@ class ObjectTable:
         self._last_index = 0
         self._generations = 0
         self._frames: dict[str, tuple[int, str]] = {}
+        #: Of each camera, what its tracker has still to be told: (old id, new id) in order.
+        self._renamed: dict[str, list[tuple[str, str]]] = {}
 
     def frame(self, camera: str = '') -> tuple[int, str]:
         """Stamp in nanoseconds and frame_id of the newest frame of a camera (empty: of any) that
@@ -117,13 +119,13 @@ class ObjectTable:
         with self.lock:
             return self._entries.get(object_id)
 
-    def known(self, object_ids: list[str]) -> None:
-        """Raise PixelReferError UNKNOWN_ID unless every id is in the table, DUPLICATE_ID unless
-        each is there once."""
+    def known(self, object_ids: list[str], beside: Sequence[str] = ()) -> None:
+        """Raise PixelReferError UNKNOWN_ID unless every id is in the table or `beside` it,
+        DUPLICATE_ID unless each is there once."""
         with self.lock:
             have = list(self._entries)
         for object_id in object_ids:
-            if object_id not in have:
+            if object_id not in have and object_id not in beside:
                 known = ', '.join(map(repr, have)) if have else 'there is none'
                 raise PixelReferError(
                     'UNKNOWN_ID', f'no object {object_id[:64]!r}; the objects are: {known}')
@@ -139,9 +141,11 @@ class ObjectTable:
 
     # --- by the tracking worker
 
-    def name(self, wanted: str, prefix: str = '') -> str:
+    def name(self, wanted: str, prefix: str = '',
+             remembered: Callable[[str], int] = lambda _stem: 0) -> str:
         """A valid id: the one that is wanted, or for an empty one one that is free and begins with
-        `prefix`.
+        `prefix`. remembered(stem): the highest number of a remembered id that is this and a number:
+        one that was given away before is another object's.
 
         Raises PixelReferError BAD_ID.
         """
@@ -152,10 +156,11 @@ class ObjectTable:
                     'allowed')
             return wanted
         with self.lock:
-            number = 1
-            while f'{prefix}object_{number}' in self._entries:
+            stem = f'{prefix}object_'
+            number = remembered(stem) + 1
+            while f'{stem}{number}' in self._entries:
                 number += 1
-            return f'{prefix}object_{number}'
+            return f'{stem}{number}'
 
     def check_room(self) -> None:
         """Raise PixelReferError TOO_MANY_OBJECTS or INDEX_EXHAUSTED unless one more fits."""
@@ -227,6 +232,24 @@ class ObjectTable:
             self.known(object_ids)
             return [self._entries.pop(object_id) for object_id in object_ids]
 
+    def rename(self, old: str, new: str) -> Entry:
+        """Let an object have another id; one that has it is removed. What was made of it under the
+        old id until now goes nowhere. Raises PixelReferError UNKNOWN_ID."""
+        with self.lock:
+            self.known([old])
+            entry = self._entries.pop(old)
+            self._entries.pop(new, None)
+            self._generations += 1
+            entry = replace(entry, object_id=new, generation=self._generations)
+            self._entries[new] = entry
+            self._renamed.setdefault(entry.camera, []).append((old, new))
+            return entry
+
+    def take_renamed(self, camera: str) -> list[tuple[str, str]]:
+        """What a camera's tracker has to be told since it asked last."""
+        with self.lock:
+            return self._renamed.pop(camera, [])
+
     def begin_epoch(self, *, keep: bool = True) -> list[str]:
         """Start a new epoch: objects become LOST and keep their ids and indices, or with
         keep=False are removed. Indices that are free may be given out again. Returns the ids."""
@@ -245,6 +268,7 @@ class ObjectTable:
         """Remove every object; the epoch goes on."""
         with self.lock:
             self._entries.clear()
+            self._renamed.clear()
 
     def while_current(self, epoch: int, publish: Callable[[], None]) -> bool:
         """Run `publish` unless `epoch` is over, so that nothing of it comes after the next began.

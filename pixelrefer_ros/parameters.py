@@ -15,6 +15,9 @@ from pixelrefer_ros.cameras import trouble_with_names
 
 TRANSPORTS = ('raw', 'compressed')
 DTYPES = ('float32', 'bfloat16', 'float16')
+#: `off` would be a truth value in YAML.
+MEMORIES = ('none', 'ram', 'disk')
+KEYFRAMES = ('interval', 'change', 'events')
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,13 @@ class Rule:
             descriptor.floating_point_range = [FloatingPointRange(
                 from_value=float(self.low), to_value=float(self.high), step=0.0)]
         return descriptor
+
+
+def _wrong_keyframes(names: list[str]) -> str:
+    bad = [name for name in names if name not in KEYFRAMES]
+    if bad or not names:
+        return f'keyframes is {list(names)}; one or more of {", ".join(KEYFRAMES)} are allowed'
+    return ''
 
 
 RULES: dict[str, Rule] = {
@@ -111,8 +121,24 @@ RULES: dict[str, Rule] = {
     'max_objects': Rule(32, 'Objects that may be tracked at a time.', 1, 1024),
     'keyframe_interval': Rule(0.5, 'Seconds of image time between observations of an object.',
                               0.0, 3600.0, live=True),
-    'keep_observations': Rule(32, 'Observations kept of each object, the oldest going first.', 1,
-                              100_000),
+    'keyframes': Rule(['interval', 'events'], 'When an object is observed: `interval`, `change` '
+                      '(of its mask, place or colour), `events` (it appeared, is back, moved, '
+                      'stands still again, touched another).', live=True, wrong=_wrong_keyframes),
+    'keyframe_apart': Rule(0.2, 'Seconds of image time between observations of an object at '
+                           'least, whatever happens.', 0.0, 3600.0, live=True),
+    'keep_observations': Rule(32, 'Newest observations of each object that are kept at hand, the '
+                              'oldest going first.', 1, 100_000),
+    'memory': Rule('ram', 'What is remembered of objects: `none`, no more than the newest '
+                   'observation while they are tracked; `ram`, until the node is cleaned up; '
+                   '`disk`, in memory_folder, also after it ended.', choices=MEMORIES),
+    'memory_folder': Rule('', 'Folder of the memory on disk, of one node at a time; empty: '
+                          'pixelrefer/memory in $ROS_HOME (~/.ros).'),
+    'memory_mib': Rule(0, 'MiB that the memory may hold: old detail goes before old objects; 0: '
+                       '2048 on disk, 256 in RAM.', 0, 16_777_216),
+    'memory_age': Rule(0.0, 'Seconds of image time after which an observation is let go of, but '
+                       'for the first and the last of an object; 0: never.', 0.0, 1e9),
+    'memory_observations': Rule(0, 'Observations remembered of each object; 0: any number.', 0,
+                                10_000_000),
     'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
                        live=True),
@@ -201,7 +227,14 @@ class Settings:
     answers_give_way: float
     max_objects: int
     keyframe_interval: float
+    keyframes: list[str]
+    keyframe_apart: float
     keep_observations: int
+    memory: str
+    memory_folder: str
+    memory_mib: int
+    memory_age: float
+    memory_observations: int
     max_frames: int
     max_tokens: int
     abstain_below: float

@@ -78,6 +78,13 @@ class Pipeline:
             self.detection, self.tracker, self.encoder, self.language) if worker is not None]
         self._stack = ExitStack()
 
+    def known(self, object_ids: list[str]) -> None:
+        """Raise PixelReferError UNKNOWN_ID unless every id is tracked or remembered, DUPLICATE_ID
+        unless each is there once."""
+        gone = [i for i in object_ids
+                if self.table.get(i) is None and self.engine.memory.knows(i)]
+        self.table.known(object_ids, beside=gone)
+
     def stream(self, camera: str, object_ids: Iterable[str] = ()) -> CameraStream:
         """The stream that a request means by the name of a camera (empty: by its ids, or the only
         one). Raises PixelReferError UNKNOWN_CAMERA."""
@@ -119,15 +126,16 @@ class Pipeline:
         for worker in self._workers:
             worker.close()
 
-    def begin_epoch(self, reason: str, *, keep: bool = True) -> list[str]:
+    def begin_epoch(self, reason: str, *, keep: bool = True, back: bool = False) -> list[str]:
         """Start a new epoch; returns the ids of the objects, which are LOST now or (with
-        keep=False) removed. What was asked or tracked before goes nowhere."""
+        keep=False) removed. What was asked or tracked before goes nowhere. back: stamps went
+        back, so that those of what is remembered are of another time."""
         with self.table.lock:
             ids = self.table.begin_epoch(keep=keep)
             epoch = self.table.epoch
             for stream in self.streams.values():
                 stream.clear()
-            self.engine.memory.clear()
+            self.engine.memory.clear(back=back)
             self._publishing.new_epoch(epoch, reason)
         # Frames in the slots carry the epoch they came in, so this may be late.
         self.tracker.wake()
@@ -141,20 +149,20 @@ class Pipeline:
         for stream in self.streams.values():
             stream.tracking.slot.settle()
 
-    def _time_jumped(self, reason: str) -> None:
+    def _time_jumped(self, reason: str, back: bool) -> None:
         """Start a new epoch, since stamps or the clock jumped."""
         self.target.clear()
         with self.table.lock:
-            self.begin_epoch(reason)
+            self.begin_epoch(reason, back=back)
             for stream in self.streams.values():
                 stream.camera.time_jumped(self.table.epoch)
 
     def remove(self, object_ids: list[str]) -> None:
-        """Take objects out and forget them. Raises PixelReferError UNKNOWN_ID, removing none."""
+        """Stop tracking objects. Raises PixelReferError UNKNOWN_ID, removing none."""
         with self.table.lock:
             entries = self.table.remove(object_ids)
             for object_id in object_ids:
-                self.engine.forget(object_id)
+                self.engine.release(object_id)
             self._publishing.removed(self.table.epoch, entries)
 
     def _clock_jumped(self, jump: Any) -> None:
@@ -167,4 +175,5 @@ class Pipeline:
             now = clock.now().nanoseconds
             if all(stream.camera.settled_at(now) for stream in self.streams.values()):
                 return
-            self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s')
+            self._time_jumped(f'the ROS clock jumped by {jump.delta.nanoseconds / 1e9:.3f} s',
+                              jump.delta.nanoseconds < 0)

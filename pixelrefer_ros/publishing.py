@@ -63,6 +63,10 @@ class Publishing:
             self.event(Event.OBJECT_REMOVED, epoch, Header(), object_id=entry.object_id,
                        camera=entry.camera)
 
+    def told(self, kind: int, object_id: str, other_id: str = '') -> None:
+        """Publish what was asked for of objects."""
+        self.event(kind, self._table.epoch, Header(), object_id=object_id, other_id=other_id)
+
     def new_epoch(self, epoch: int, reason: str) -> None:
         """Log and publish that time began anew."""
         self._logger.warning(f'epoch {epoch} begins: {reason}')

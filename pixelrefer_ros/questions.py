@@ -5,6 +5,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -101,6 +102,8 @@ class LanguageWorker(Worker):
         #: In the order in which they have their turn.
         self._requests: deque[AnswerRequest] = deque()
         self._active: list[AnswerRequest] = []
+        #: Bounded by who calls, see `call`.
+        self._acts: deque[tuple[Callable[[], Any], Future]] = deque()
 
     # --- by any thread
 
@@ -116,6 +119,17 @@ class LanguageWorker(Worker):
             self._requests.append(request)
             self.condition.notify_all()
 
+    def call(self, act: Callable[[], Any]) -> Future:
+        """Have something done by the worker before its next batch, since it alone may touch the
+        language model. The future has what it returns. Raises PixelReferError SHUTTING_DOWN."""
+        made: Future = Future()
+        with self.condition:
+            if self.closed:
+                raise shutting_down()
+            self._acts.append((act, made))
+            self.condition.notify_all()
+        return made
+
     @property
     def waiting(self) -> int:
         """Requests that wait or are being answered."""
@@ -125,6 +139,8 @@ class LanguageWorker(Worker):
     # --- the worker's thread
 
     def next_work(self) -> Callable[[], None] | None:
+        if self._acts:
+            return partial(_act, *self._acts.popleft())
         for request in list(self._requests):
             error = self._overtaken(request)
             if error is not None:
@@ -139,7 +155,10 @@ class LanguageWorker(Worker):
     def give_up(self) -> list[Callable[[], None]]:
         waiting = list(self._requests)
         self._requests.clear()
-        return [partial(self._fail_rest, request, shutting_down()) for request in waiting]
+        acts = [made for _, made in self._acts]
+        self._acts.clear()
+        return [*(partial(self._fail_rest, request, shutting_down()) for request in waiting),
+                *(partial(made.set_exception, shutting_down()) for made in acts)]
 
     def _turns(self) -> list[Turn]:
         """The next batch, taken from the queue; requests with more to answer go to its end."""
@@ -243,6 +262,7 @@ class LanguageWorker(Worker):
             states=self._table.states(query.object_ids), latency=latency, model=self._model)
         if not self._publish(message, request.arrived):
             raise cancelled()
+        self._engine.memory.record([answer.told(query.text, request.epoch, self._model)])
         self._counters.timed('answered', latency)
         self.failures.succeeded('answering')
         self._finish(turn, message)
@@ -285,3 +305,10 @@ class LanguageWorker(Worker):
             error, question=query.text, object_ids=query.object_ids,
             states=self._table.states(query.object_ids), epoch=request.epoch,
             latency=time.monotonic() - request.arrived)
+
+
+def _act(act: Callable[[], Any], made: Future) -> None:
+    try:
+        made.set_result(act())
+    except BaseException as error:  # edge of the worker: handed to whoever waits for it
+        made.set_exception(error)

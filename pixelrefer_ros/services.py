@@ -14,8 +14,7 @@ from rclpy.lifecycle import LifecycleNode
 from pixelrefer.action import AskStream
 from pixelrefer.msg import Answer, PromptResult, TimeWindow
 from pixelrefer.srv import (
-    AddObjects, Ask, Describe, FindObjects, Forget, ListObjects, Measure, MergeObjects,
-    RemoveObjects, Reset, SplitObject)
+    AddObjects, Ask, Describe, ListObjects, Measure, RemoveObjects, Reset)
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions, models
 from pixelrefer_ros.detecting import selection_of
@@ -23,6 +22,7 @@ from pixelrefer_ros.measuring import facts_of, measured, positions
 from pixelrefer_ros.pipeline import Pipeline
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import AnswerRequest, Query
+from pixelrefer_ros.remembering import Remembering
 from pixelrefer_ros.replies import LateService, Reply
 from pixelrefer_ros.selecting import AddRequest, Selected
 from pixelrefer_ros.streaming import Streaming
@@ -30,12 +30,6 @@ from pixelrefer_ros.worker import internal
 
 ON_EXISTING = {AddObjects.Request.REJECT: 'REJECT', AddObjects.Request.CORRECT: 'CORRECT',
                AddObjects.Request.REPLACE: 'REPLACE'}
-UNSERVED = {
-    '~/find_objects': (FindObjects, 'finding remembered objects'),
-    '~/merge_objects': (MergeObjects, 'merging objects'),
-    '~/split_object': (SplitObject, 'splitting an object'),
-    '~/forget': (Forget, 'forgetting a stretch of time'),
-}
 _NAMED = re.compile(r'<object:([^<>]*)>')
 
 
@@ -63,8 +57,9 @@ class Services:
                 ('~/describe', Describe, self._describe),
                 ('~/ask', Ask, self._ask)):
             LateService(node, kind, name, self._guarded(handler), self._group)
-        for name, (kind, what) in UNSERVED.items():
-            LateService(node, kind, name, self._guarded(_unserved(what)), self._group)
+        for name, (kind, handler) in Remembering(
+                pipeline, publishing, self._done, self._fail).services.items():
+            LateService(node, kind, name, self._guarded(handler), self._group)
         self._streaming = Streaming(node, self._stream, epoch, self._group, streams)
 
     def _guarded(self, handler: Callable[[Any, Reply], None]) -> Callable[[Any, Reply], None]:
@@ -185,7 +180,7 @@ class Services:
     def _describe(self, request: Describe.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
         ids = list(request.ids) or [entry.object_id for entry in pipeline.table.entries()]
-        pipeline.table.known(ids)
+        pipeline.known(ids)
         detail = request.detail or 'sentence'
         question = models.task(detail)
         max_frames = request.max_frames or pipeline.settings.max_frames
@@ -232,7 +227,7 @@ class Services:
         """The one query of a request. Raises PixelReferError for what is wrong with it."""
         models.check_text(request.question)
         ids = list(request.ids) or _named(request.question, pipeline)
-        pipeline.table.known(ids)
+        pipeline.known(ids)
         settings = pipeline.settings
         max_frames = request.max_frames or settings.max_frames
         max_tokens = request.max_tokens or settings.max_tokens
@@ -263,18 +258,6 @@ class Services:
         return lambda: models.window(span)
 
 
-def _unsupported(what: str) -> PixelReferError:
-    return PixelReferError(
-        'UNSUPPORTED', f'{what} is not served by this version; ~/describe and ~/ask are')
-
-
-def _unserved(what: str) -> Callable[[Any, Reply], None]:
-    def handler(_request: Any, _reply: Reply) -> None:
-        raise _unsupported(what)
-
-    return handler
-
-
 def _named(question: str, pipeline: Pipeline) -> list[str]:
     """The objects that a question names, in order, or all of them when it names none.
 
@@ -283,7 +266,7 @@ def _named(question: str, pipeline: Pipeline) -> list[str]:
     have = [entry.object_id for entry in pipeline.table.entries()]
     named = list(dict.fromkeys(_NAMED.findall(question)))
     for name in named:
-        if name not in have:
+        if name not in have and not pipeline.engine.memory.knows(name):
             raise PixelReferError(
                 'UNKNOWN_OBJECT_REFERENCE', f'the question names <object:{name[:64]}>; the objects '
                 f'are: {", ".join(map(repr, have)) if have else "there is none"}')

@@ -9,7 +9,6 @@ from functools import partial
 from threading import Condition
 from typing import Any, Protocol
 
-from pixelrefer.msg import TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_ros.camera import Slot
@@ -21,6 +20,7 @@ from pixelrefer_ros.failures import Failures
 from pixelrefer_ros.frame_ring import FrameRing, exact
 from pixelrefer_ros.frame_slot import Waiting
 from pixelrefer_ros.objects import Entry, ObjectTable, Sight
+from pixelrefer_ros.observing import Observing
 from pixelrefer_ros.selecting import AddRequest, Selected, Selection
 from pixelrefer_ros.worker import cancelled, internal, shutting_down
 
@@ -33,6 +33,8 @@ class Output(Protocol):
     def state_changed(self, frame: Frame, epoch: int, before: Entry, after: Entry) -> None: ...
     def added(self, frame: Frame, epoch: int, entry: Entry) -> None: ...
     def fault(self, epoch: int, what: str, error: PixelReferError) -> None: ...
+    def happened(self, frame: Frame, epoch: int, kind: int, object_id: str, other_id: str
+                 ) -> None: ...
 
 
 class Tracking:
@@ -46,9 +48,10 @@ class Tracking:
                  encoder: EncodingWorker, output: Output, counters: Counters, *,
                  condition: Condition, make_slot: Callable[..., Slot], queue: int, future_ns: int,
                  lockstep: bool, failures: Failures,
-                 place: Callable[[Sight], Sight] = lambda sight: sight) -> None:
+                 place: Callable[[Sight], Sight] = lambda sight: sight,
+                 fixed_frame: str = '') -> None:
         """condition, failures: of the worker that does the work. place: gives a sight its
-        position."""
+        position. fixed_frame: see Observing."""
         self.condition = condition
         self._failures = failures
         self._work = f'tracking of {camera}' if cameras.prefix(camera) else 'tracking'
@@ -65,6 +68,7 @@ class Tracking:
         self._future_ns = future_ns
         self._lockstep = lockstep
         self._place = place
+        self._observing = Observing(engine, table, encoder, output, fixed_frame)
         self._requests: deque[AddRequest] = deque()
         self._epoch = table.epoch
         self._processed: Frame | None = None
@@ -173,13 +177,24 @@ class Tracking:
         with self._table.lock:
             epoch = self._table.epoch
             wanted = {entry.object_id for entry in self._table.entries(self.camera)}
+            renamed = self._table.take_renamed(self.camera)
+        for old, new in renamed:
+            self._rename(old, new)
         for object_id in [i for i in self._tracker.ids if i not in wanted]:
             self._tracker.remove(object_id)
         if epoch != self._epoch:
+            self._observing.begin(epoch)
             self._tracker.lose(stamp_ns)
             self._epoch = epoch
             self._processed = self._newest = None
         return epoch
+
+    def _rename(self, old: str, new: str) -> None:
+        if old in self._tracker.ids:
+            if new in self._tracker.ids:
+                self._tracker.remove(new)
+            self._tracker.rename(old, new)
+            self._observing.rename(old, new)
 
     def _serve(self, request: AddRequest, frame: Frame) -> None:
         try:
@@ -205,9 +220,8 @@ class Tracking:
             except BaseException as found:  # edge of the worker: one prompt must not end it
                 error = self._fault(epoch, f'prompt of object {selection.object_id!r}', found)
             else:
-                # As in `due`: a doubtful mask would be remembered as if it were the object.
-                if shown is not None and entry.sight.state == TrackedObject.TRACKED:
-                    keyframes.append((shown, Keyframe(entry.object_id, entry.generation, track)))
+                if shown is not None:
+                    keyframes += [(shown, key) for key in self._observing.selected(entry, track)]
             named = entry.object_id if entry else selection.object_id
             results.append(Selected(named, error, entry))
         # Objects of one frame are encoded in one pass; an answer may be asked for right after.
@@ -223,7 +237,7 @@ class Tracking:
         """Serve one prompt; returns its entry, and the track with the frame that it shows."""
         object_id = self._table.name(
             self._cameras.object_id(self.camera, selection.object_id),
-            self._cameras.prefix(self.camera))
+            self._cameras.prefix(self.camera), self._engine.memory.highest)
         prompt = selection.prompt(frame.width, frame.height)
         if self._align(frame.stamp_ns) != epoch:
             raise cancelled()
@@ -245,8 +259,8 @@ class Tracking:
         sight = self._place(sight_from(track))
         # One step, or a keyframe in the making could slip in between under the old generation.
         with self._table.lock:
-            if exists and on_existing == 'REPLACE':
-                self._engine.forget(object_id)
+            if on_existing == 'REPLACE':
+                self._engine.erase(object_id)
             entry = self._table.put(
                 object_id, sight, epoch, camera=self.camera, existed=exists)
         if entry is None:
@@ -291,7 +305,7 @@ class Tracking:
         if changes is None:
             self._counters.add('dropped')
             return
-        self._observe(frame, epoch, tracks)
+        self._observing.see(frame, epoch, tracks)
         if self._lockstep:
             self._encoder.wait_idle()
         for before, after in changes:
@@ -303,16 +317,6 @@ class Tracking:
         # A frame that only a prompt has used so far is still to be tracked.
         done = self._processed is not None and frame.stamp_ns <= self._processed.stamp_ns
         return done or (self._newest is not None and frame.stamp_ns < self._newest.stamp_ns)
-
-    def _observe(self, frame: Frame, epoch: int, tracks: list) -> None:
-        keyframes = []
-        for track in self._engine.due(tracks, epoch):
-            entry = self._table.get(track.object_id)
-            if entry is not None and self._engine.settings.keyframes.due(
-                    frame.stamp_ns, self._encoder.last_ns(entry)):
-                keyframes.append(Keyframe(entry.object_id, entry.generation, track))
-        if keyframes:
-            self._encoder.submit(frame, epoch, keyframes)
 
     def _fault(self, epoch: int, what: str, found: BaseException) -> PixelReferError:
         error = internal(found)

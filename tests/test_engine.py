@@ -12,6 +12,7 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.language.fit import OldestFirst, Refuse
 from pixelrefer_model.language.generate import TokenEvent
 from pixelrefer_model.memory import EveryFrame, EveryInterval, KeepLast, Now, Span
+from pixelrefer_model.memory.watch import Due, Watch
 from pixelrefer_model.prompt import Box, MaskPrompt
 from pixelrefer_model.sam2 import MaskPolicy, ObjectTracker, TrackState
 
@@ -123,7 +124,7 @@ def test_streamed_text_is_that_of_the_answers_whatever_batch_they_are_in(engine)
 def test_two_objects_of_one_frame_are_encoded_in_one_pass(engine):
     both = [engine.tracker.add('a', square(0), frame(0)),
             engine.tracker.add('b', Box(5, 5, 40, 40), frame(0))]
-    seen = [t for t in both if t.mask is not None]
+    seen = [Due(t) for t in both if t.mask is not None]
     calls = engine.encoder.calls.calls
     observations = engine.observe(frame(0), seen, 0)
     assert len(observations) == len(seen) >= 1
@@ -139,11 +140,11 @@ def test_each_frame_is_encoded_once_however_many_objects_there_are(engine):
 
 
 def test_a_window_rests_on_the_stamps_within_it(engine):
-    engine.memory.observe(engine.observe(frame(0), [engine.tracker.add(
-        'square', square(0), frame(0))], 0))
+    engine.memory.observe(engine.observe(frame(0), [Due(engine.tracker.add(
+        'square', square(0), frame(0)))], 0))
     for index in (2, 4, 6):
-        engine.memory.observe(engine.observe(frame(index), [engine.tracker.replace(
-            'square', square(index), frame(index))], 0))
+        engine.memory.observe(engine.observe(frame(index), [Due(engine.tracker.replace(
+            'square', square(index), frame(index)))], 0))
     answer = engine.ask('Does it move?', ['square'], Span(2 * TENTH, 4 * TENTH), max_new_tokens=2)
     assert answer.stamps_ns == [2 * TENTH, 4 * TENTH]
     prompt = engine.prepare('Does it move?', ['square'], Span(2 * TENTH, 4 * TENTH)).prompt
@@ -176,7 +177,8 @@ def test_a_second_camera_shares_the_models_and_changes_nothing_of_the_first(engi
 def test_an_object_without_a_pixel_keeps_no_other_from_being_observed(engine):
     a, b = (engine.tracker.add(name, square(0), frame(0)) for name in 'ab')
     nothing = replace(a, mask=np.zeros_like(a.mask))
-    assert [o.object_id for o in engine.observe(frame(0), [nothing, b], 0)] == ['b']
+    assert [o.object_id for o in engine.observe(
+        frame(0), [Due(nothing), Due(b)], 0)] == ['b']
 
 
 def test_objects_that_exclude_one_another_are_observed_while_they_have_a_pixel():
@@ -195,7 +197,7 @@ def test_only_clear_sight_is_remembered(engine):
     track = engine.track('square', square(0), frame(0))
     assert track.state is TrackState.TRACKED
     lost = engine.tracker.lose(9 * TENTH)
-    assert engine.due(lost, 0) == []
+    assert Watch().see(frame(9).image, lost, EveryFrame()) == ([], [])
 
 
 def test_untracking_forgets(engine):
@@ -236,7 +238,7 @@ def remembered(engine):
         for name, at in (('a', 2 * index), ('b', 2 * index + 1)):
             track = (engine.tracker.replace if index else engine.tracker.add)(
                 name, square(at), frame(at))
-            engine.memory.observe(engine.observe(frame(at), [track], 0))
+            engine.memory.observe(engine.observe(frame(at), [Due(track)], 0))
     return engine
 
 

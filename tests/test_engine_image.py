@@ -10,6 +10,7 @@ from pixelrefer_model.engine import EngineSettings, PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.memory import EveryInterval, KeepLast, Span
+from pixelrefer_model.memory.watch import Due
 from pixelrefer_model.prompt import MaskPrompt
 
 TENTH = 100_000_000
@@ -53,7 +54,7 @@ def observe(engine: PerceptionEngine, index: int, **objects: MaskPrompt) -> None
     tracks = [engine.tracker.replace(name, prompt, frame(index))
               if name in engine.tracker.ids else engine.tracker.add(name, prompt, frame(index))
               for name, prompt in objects.items()]
-    engine.memory.observe(engine.observe(frame(index), tracks, 0))
+    engine.memory.observe(engine.observe(frame(index), [Due(track) for track in tracks], 0))
 
 
 def test_a_question_holds_the_frame_once_however_many_objects_it_is_about(engine):

@@ -144,7 +144,7 @@ def _look(engine: PerceptionEngine, frame: Frame, due: list[Selection], observe:
             given[one.object_id] = replace(track, state=TrackState.TRACKED, mask=mask,
                                            box=box_of(mask), area=int(mask.sum()))
     if observe:
-        engine.memory.observe(engine.observe(frame, list(given.values()), 0))
+        engine.remember(frame, list(given.values()))
     tracks = engine.process(frame) if observe else engine.tracker.step(frame)
     return [given.get(track.object_id, track) for track in tracks]
 

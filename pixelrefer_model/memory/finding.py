@@ -74,13 +74,20 @@ def find(store: MemoryStore, words: str = '', *, like: np.ndarray | None = None,
     return hits[:most or None]
 
 
-def _said(store: MemoryStore, words: str) -> dict[str, tuple[float, str]]:
-    """Of each object of which one of the words was said, or that is called so: the share of the
-    words, and the text that has most of them."""
+def terms_of(words: str) -> list[str]:
+    """The words that say something of an object, each once, in small letters. Raises
+    PixelReferError EMPTY_QUESTION where there is none."""
     terms = [term for term in dict.fromkeys(_WORD.findall(words.lower())) if term not in _EMPTY]
     if not terms:
         raise PixelReferError(
             'EMPTY_QUESTION', f'{words[:80]!r} has no word that says something of an object')
+    return terms
+
+
+def _said(store: MemoryStore, words: str) -> dict[str, tuple[float, str]]:
+    """Of each object of which one of the words was said, or that is called so: the share of the
+    words, and the text that has most of them."""
+    terms = terms_of(words)
     found: dict[str, dict[str, set[str]]] = {}
     for term in terms:
         for object_id, text in store.query(
@@ -92,7 +99,7 @@ def _said(store: MemoryStore, words: str) -> dict[str, tuple[float, str]]:
         if own:
             found.setdefault(one.object_id, {}).setdefault('', set()).update(own)
     return {object_id: (len(set().union(*texts.values())) / len(terms),
-                        max(texts, key=lambda text: (len(texts[text]), -len(text))))
+                        max(texts, key=lambda text: (len(texts[text]), bool(text), -len(text))))
             for object_id, texts in found.items()}
 
 

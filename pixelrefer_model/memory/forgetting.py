@@ -3,9 +3,10 @@
 
 import json
 from collections.abc import Sequence
+from sqlite3 import Connection
 
 from pixelrefer_model.memory.store import MemoryStore
-from pixelrefer_model.memory.trimming import empty
+from pixelrefer_model.memory.trimming import delete, empty
 from pixelrefer_model.memory.window import Span
 
 
@@ -31,36 +32,40 @@ def forget(store: MemoryStore, object_ids: Sequence[str], span: Span | None = No
     for segment, numbers in leave.items():
         empty(store, segment, numbers, overwrite=True)
     with store.transaction() as database:
-        for object_id in ids:
-            for table in ('events', 'words'):
-                database.execute(f'DELETE FROM {table} WHERE object = ?{when}',
-                                 (object_id, *values))
-            database.execute(f'DELETE FROM events WHERE other = ?{when}', (object_id, *values))
-            _shrink(database, object_id)
-        about = [(number,) for number, objects in database.execute(
-            f'SELECT number, objects FROM answers WHERE 1{when}', values).fetchall()
-            if set(json.loads(objects)) & set(ids)]
-        database.executemany('DELETE FROM answers WHERE number = ?', about)
+        _drop_words(store, database, ids, when, values)
         database.execute("INSERT INTO found (found) VALUES ('rebuild')")
         database.execute("INSERT INTO found (found) VALUES ('optimize')")
     store.pack()
     return sum(map(len, leave.values()))
 
 
+def erase(store: MemoryStore, ids: Sequence[str], span: Span | None = None) -> None:
+    """As `forget`, for an object whose id another takes over: it is found no more, and its bytes go
+    with their segments. Raises PixelReferError MEMORY."""
+    when, values = _when(store, span)
+    with store.transaction() as database:
+        for object_id in ids:
+            delete(database, [number for number, in database.execute(
+                f'SELECT number FROM observations WHERE object = ?{when}',
+                (object_id, *values)).fetchall()])
+        _drop_words(store, database, ids, when, values)
+
+
+def _drop_words(store: MemoryStore, database: Connection, ids: Sequence[str], when: str,
+                values: tuple[int, ...]) -> None:
+    """Take out the events and what was said of objects whose observations went."""
+    for object_id in ids:
+        for table in ('events', 'words'):
+            database.execute(f'DELETE FROM {table} WHERE object = ?{when}', (object_id, *values))
+        database.execute(f'DELETE FROM events WHERE other = ?{when}', (object_id, *values))
+        store.refresh(database, object_id)
+    about = [(number,) for number, objects in database.execute(
+        f'SELECT number, objects FROM answers WHERE 1{when}', values).fetchall()
+        if set(json.loads(objects)) & set(ids)]
+    database.executemany('DELETE FROM answers WHERE number = ?', about)
+
+
 def _when(store: MemoryStore, span: Span | None) -> tuple[str, tuple[int, ...]]:
     if span is None:
         return '', ()
     return ' AND line = ? AND stamp_ns BETWEEN ? AND ?', (store.line, span.start_ns, span.end_ns)
-
-
-def _shrink(database, object_id: str) -> None:
-    """First and last sighting are those that are left; an object without any goes."""
-    ends = database.execute(
-        'SELECT line, stamp_ns, epoch FROM observations WHERE object = ? ORDER BY line, stamp_ns',
-        (object_id,)).fetchall()
-    if not ends:
-        database.execute('DELETE FROM objects WHERE id = ?', (object_id,))
-        return
-    database.execute(
-        'UPDATE objects SET first_line = ?, first_ns = ?, last_line = ?, last_ns = ?, '
-        'last_epoch = ? WHERE id = ?', (*ends[0][:2], *ends[-1], object_id))

@@ -60,6 +60,14 @@ class Happenings:
                                        other=other.object_id))
         return found
 
+    def rename(self, old: str, new: str) -> None:
+        """An object has another id now."""
+        if old in self._known:
+            self._known[new] = self._known.pop(old)
+        for known in self._known.values():
+            if old in known.touching:
+                known.touching[new] = known.touching.pop(old)
+
     def _alone(self, track: Track, where: Whereabouts | None) -> list[str]:
         known = self._known.get(track.object_id)
         if known is None:

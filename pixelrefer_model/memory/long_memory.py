@@ -1,9 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory that lasts: what is recent in RAM, all else in the store."""
 
+import re
 from collections.abc import Sequence
+from concurrent.futures import Future
+from functools import partial
 
 from pixelrefer_model.memory.choosing import Mark, choose
+from pixelrefer_model.memory.forgetting import erase, forget
+from pixelrefer_model.memory.joining import join, split
 from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Selection, nothing_seen
 from pixelrefer_model.memory.observation import Observation
 from pixelrefer_model.memory.record import Moment, Record
@@ -12,22 +17,44 @@ from pixelrefer_model.memory.window import Now, Span, Window
 
 #: Stamps from the beginning to the end of time.
 ALWAYS = Span(0, (1 << 63) - 1)
+#: What numbers follow in ids: one for each camera, unless users make up others.
+MOST_STEMS = 256
+_NUMBERED = re.compile(r'(.*object_)([0-9]{1,9})')
 
 
 class LongMemory(ObjectMemory):
     """An ObjectMemory whose observations are recorded too, and questions about the past rest on
-    what is stored. Its seconds count from an object's first sighting in this line of time. Whoever
-    made the recorder ends it."""
+    what is stored, also of objects that are tracked no longer. Its seconds count from an object's
+    first sighting in this line of time. Whoever made the recorder ends it.
 
-    def __init__(self, keep: KeepLast, recorder: Recorder) -> None:
+    recall: whether tokens of the store make a prompt; not those of a model that reads the whole
+    image too, which is not stored.
+    """
+
+    def __init__(self, keep: KeepLast, recorder: Recorder, *, recall: bool = True) -> None:
         super().__init__(keep)
         self.recorder = recorder
         self._store = recorder.store
+        self._recall = recall
+        #: Objects of which `Now` is still to come: a new epoch began since they were seen.
+        self._awaited: set[str] = set()
+        #: Of ids that end in a number, the highest one observed in this run, by what it follows.
+        self._highest: dict[str, int] = {}
+        #: Lines of time that the recorder has still to begin; until then what is stored is of the
+        #: time before.
+        self._lines_to_begin = 0
 
-    def observe(self, observations: list[Observation]) -> None:
-        """Remember, here and in the store."""
-        super().observe(observations)
-        self.recorder.put(observations)
+    def _take(self, new: Observation) -> bool:
+        if not super()._take(new):
+            return False
+        self._awaited.discard(new.object_id)
+        if (named := _NUMBERED.fullmatch(new.object_id)) is not None:
+            stem, number = named.groups()
+            self._highest[stem] = max(self._highest.pop(stem, 0), int(number))
+            if len(self._highest) > MOST_STEMS:
+                del self._highest[next(iter(self._highest))]
+        self.recorder.put([new])
+        return True
 
     def record(self, records: Sequence[Record]) -> None:
         """Remember events and answers."""
@@ -35,17 +62,20 @@ class LongMemory(ObjectMemory):
 
     def select_all(self, object_ids: Sequence[str], window: Window, most: int,
                    key: str) -> list[Selection]:
-        """As ObjectMemory, with what is stored. `Now` is the newest that there is of an object,
-        also where that is long ago. Raises PixelReferError MEMORY where stored tokens are lost."""
+        """As ObjectMemory, with what is stored. `Now` is the newest that there is of an object; of
+        one that is tracked, of this epoch. Raises PixelReferError MEMORY where stored tokens are
+        lost."""
+        if not self._recall:
+            return super().select_all(object_ids, window, most, key)
         found = [self._marks(object_id, window, key) for object_id in object_ids]
         chosen = choose([[Mark(one.stamp_ns, one.reason) for one in every] for every in found],
                         most)
         selections = []
         for object_id, every, places in zip(object_ids, found, chosen):
             if not every:
-                moments = self._store.moments(object_id, ALWAYS)
+                moments = self._stored(object_id, ALWAYS)
                 raise nothing_seen(object_id, [one.stamp_ns for one in moments], sum(
-                    one.key != key for one in self._within(moments, window)))
+                    one.key != key for one in _within(moments, window)))
             observations = [
                 one if isinstance(one, Observation) else self._store.observations([one])[0]
                 for one in (every[place] for place in places)]
@@ -53,23 +83,105 @@ class LongMemory(ObjectMemory):
                 observations, len(every) - len(places), self._origin(object_id, every[0])))
         return selections
 
+    def knows(self, object_id: str) -> bool:
+        """Whether anything is remembered of an object, of whatever time."""
+        return super().knows(object_id) or self._store.knows(object_id)
+
+    def highest(self, stem: str) -> int:
+        with self._lock:
+            return max(self._store.highest(stem), self._highest.get(stem, 0))
+
+    # --- when objects go or are taken for one another
+
+    def release(self, object_id: str) -> None:
+        """An object is tracked no longer; what is stored of it stays."""
+        with self._lock:
+            self._awaited.discard(object_id)
+            if kept := self._observations.get(object_id):
+                # Until it is stored it is known from here.
+                self.recorder.submit(lambda _store: None).add_done_callback(
+                    partial(self._released, object_id, kept[-1]))
+
+    def erase(self, object_id: str) -> None:
+        """Another object takes this id: drop what is remembered under it, from RAM at once and
+        from the store in its turn."""
+        with self._lock:
+            super().erase(object_id)
+            self._awaited.discard(object_id)
+            self.recorder.submit(lambda store: erase(store, [object_id]))
+
+    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> Future:
+        """As ObjectMemory, in every file too, see `forgetting`; the future counts what was
+        stored."""
+        with self._lock:
+            self._forget(object_ids, span, until_ns)
+            if not object_ids and span is None:
+                self._highest.clear()
+            return self.recorder.submit(lambda store: forget(store, object_ids, span))
+
+    def join(self, keep: str, merge: str) -> Future:
+        """As ObjectMemory, in the store too; the future counts what was stored."""
+        with self._lock:
+            self._join(keep, merge)
+            self._awaited.discard(merge)
+            return self.recorder.submit(lambda store: join(store, keep, merge))
+
+    def split(self, object_id: str, from_ns: int, new_id: str) -> Future:
+        """As ObjectMemory, in the store too; the future counts what was stored."""
+        with self._lock:
+            self._split(object_id, from_ns, new_id)
+            return self.recorder.submit(lambda store: split(store, object_id, from_ns, new_id))
+
+    def clear(self, *, back: bool = False) -> None:
+        """A new epoch begins: drop what is in RAM. back: because stamps went back, so that a new
+        line of time begins and what was stored until now is of another."""
+        with self._lock:
+            self._awaited.update(self._observations)
+            super().clear()
+            if back:
+                self._lines_to_begin += 1
+                self.recorder.submit(lambda store: store.begin_line()).add_done_callback(
+                    self._line_begun)
+
+    def _released(self, object_id: str, last: Observation, _future: Future) -> None:
+        with self._lock:
+            kept = self._observations.get(object_id)
+            if kept and kept[-1] is last:
+                super().erase(object_id)
+
+    def _line_begun(self, _future: Future) -> None:
+        with self._lock:
+            self._lines_to_begin -= 1
+
+    # --- what there is
+
     def _marks(self, object_id: str, window: Window, key: str) -> list[Observation | Moment]:
         """What there is of an object in a window, oldest first; from RAM where it is there."""
+        now = isinstance(window, Now)
         with self._lock:
             recent = list(self._observations.get(object_id, ()))
+            awaited = object_id in self._awaited
         marks: dict[int, Observation | Moment] = {}
-        if not (isinstance(window, Now) and recent):
-            marks = {one.stamp_ns: one for one in self._within(
-                self._store.moments(object_id, ALWAYS if isinstance(window, Now) else window),
-                window) if one.key == key}
+        if not (now and (recent or awaited)):
+            marks = {one.stamp_ns: one for one in _within(self._stored(
+                object_id, ALWAYS if now else window, anytime=now), window) if one.key == key}
         marks |= {one.stamp_ns: one for one in window.of(recent) if one.key == key}
         return [marks[stamp] for stamp in sorted(marks)]
 
-    def _within(self, moments: list[Moment], window: Window) -> list[Moment]:
-        return moments[-1:] if isinstance(window, Now) else moments
+    def _stored(self, object_id: str, span: Span, *, anytime: bool = False) -> list[Moment]:
+        """What is stored of an object in this line of time; anytime: or else in its last one."""
+        with self._lock:
+            stale = self._lines_to_begin > 0
+        moments = [] if stale else self._store.moments(object_id, span)
+        if not moments and anytime and (line := self._store.last_line(object_id)) is not None:
+            moments = self._store.moments(object_id, span, line)
+        return moments
 
     def _origin(self, object_id: str, oldest: Observation | Moment) -> int:
-        rows = self._store.query(
-            'SELECT min(stamp_ns) FROM observations WHERE object = ? AND line = ?',
-            (object_id, self._store.line))
-        return min(oldest.stamp_ns, rows[0][0]) if rows[0][0] is not None else oldest.stamp_ns
+        line = oldest.line if isinstance(oldest, Moment) else self._store.line
+        first = None if self._lines_to_begin else self._store.first_ns(object_id, line)
+        return oldest.stamp_ns if first is None else min(oldest.stamp_ns, first)
+
+
+def _within(moments: list[Moment], window: Window) -> list[Moment]:
+    return moments[-1:] if isinstance(window, Now) else moments

@@ -3,13 +3,20 @@
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from threading import Lock
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from threading import RLock
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.window import Window
+from pixelrefer_model.memory.record import Record
+from pixelrefer_model.memory.window import Span, Window
+
+#: Spans that were forgotten and are known, the newest.
+MOST_FORGOTTEN = 1024
+#: Stands for every object there.
+EVERY = ''
 
 
 @dataclass(frozen=True)
@@ -42,28 +49,45 @@ class ObjectMemory:
     """Observations by object. Bounded by `keep` for each object, and by the number of objects
     that the tracker admits. One writer and any readers may call it from different threads; no
     call does more under the lock than move references.
+
+    It remembers objects while they are tracked and nothing else. LongMemory, which lasts, has the
+    same calls.
     """
 
     def __init__(self, keep: KeepLast = KeepLast(32)) -> None:
-        self._keep = keep
-        self._lock = Lock()
+        self.keep = keep
+        self._lock = RLock()
         self._observations: dict[str, deque[Observation]] = {}
         self._origins: dict[str, int] = {}
+        #: Spans that were forgotten last, by object.
+        self._forgotten: dict[str, Span] = {}
 
     def observe(self, observations: list[Observation]) -> None:
         """Remember. What is of an older epoch, or within an epoch not newer than its object's
-        last observation (a keyframe that comes late), is ignored: order in time always holds."""
+        last observation (a keyframe that comes late), is ignored: order in time always holds. So
+        is what comes late of a time that was forgotten."""
         with self._lock:
             for new in observations:
-                kept = self._observations.setdefault(
-                    new.object_id, deque(maxlen=self._keep.observations))
-                if kept and ((new.epoch, new.stamp_ns) <= (kept[-1].epoch, kept[-1].stamp_ns)):
-                    continue
-                if not kept or kept[-1].epoch != new.epoch:
-                    # A new epoch is another clock: seconds count anew, older moments are gone.
-                    kept.clear()
-                    self._origins[new.object_id] = new.stamp_ns
-                kept.append(new)
+                self._take(new)
+
+    def _take(self, new: Observation) -> bool:
+        """Whether an observation is remembered."""
+        for name in (EVERY, new.object_id):
+            if name in self._forgotten and self._forgotten[name].of([new]):
+                return False
+        kept = self._observations.setdefault(
+            new.object_id, deque(maxlen=self.keep.observations))
+        if kept and ((new.epoch, new.stamp_ns) <= (kept[-1].epoch, kept[-1].stamp_ns)):
+            return False
+        if not kept or kept[-1].epoch != new.epoch:
+            # A new epoch is another clock: seconds count anew, older moments are gone.
+            kept.clear()
+            self._origins[new.object_id] = new.stamp_ns
+        kept.append(new)
+        return True
+
+    def record(self, records: Sequence[Record]) -> None:
+        """Remember events and answers; this memory has no place for them."""
 
     def select(self, object_id: str, window: Window, most: int, key: str) -> Selection:
         """As `select_all`, for one object."""
@@ -89,23 +113,100 @@ class ObjectMemory:
         return [Selection([one[place] for place in places], len(one) - len(places), origin)
                 for one, places, origin in zip(inside, chosen, origins)]
 
+    def knows(self, object_id: str) -> bool:
+        """Whether anything is remembered of an object."""
+        with self._lock:
+            return bool(self._observations.get(object_id))
+
+    def highest(self, stem: str) -> int:
+        """The highest number of a remembered id that is `stem` and a number; 0: there is none. Only
+        what outlives its tracking counts."""
+        return 0
+
     def last_ns(self, object_id: str, epoch: int) -> int | None:
         """Stamp of the object's newest observation in `epoch`, or None."""
         with self._lock:
             kept = self._observations.get(object_id)
             return kept[-1].stamp_ns if kept and kept[-1].epoch == epoch else None
 
-    def forget(self, object_id: str) -> None:
+    # --- when objects go or are taken for one another
+
+    def release(self, object_id: str) -> None:
+        """An object is tracked no longer."""
+        self.erase(object_id)
+
+    def erase(self, object_id: str) -> None:
         """Drop every observation of an object; unknown ids are no error."""
         with self._lock:
+            self._keep_only(object_id, [])
+
+    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> Future:
+        """Forget what was within a span of objects (none named: of every one), or all of it up to
+        `until_ns`, so that it is nowhere any more, nor what comes late of it. The future has how many
+        observations went; it may raise PixelReferError MEMORY."""
+        with self._lock:
+            return _done(self._forget(object_ids, span, until_ns))
+
+    def _forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
+        late, gone = span or Span(0, until_ns), 0
+        for object_id in object_ids or [EVERY]:
+            self._forgotten.pop(object_id, None)
+            self._forgotten[object_id] = late
+        while len(self._forgotten) > MOST_FORGOTTEN:
+            del self._forgotten[next(iter(self._forgotten))]
+        for object_id in object_ids or list(self._observations):
+            kept = list(self._observations.get(object_id, ()))
+            left = [o for o in kept if not late.of([o])]
+            self._keep_only(object_id, left)
+            gone += len(kept) - len(left)
+        return gone
+
+    def join(self, keep: str, merge: str) -> Future:
+        """Give what is remembered of `merge` to `keep`. The future has how many observations
+        changed hands; it may raise PixelReferError MEMORY."""
+        with self._lock:
+            moved = len(self._observations.get(merge, ()))
+            self._join(keep, merge)
+            return _done(moved)
+
+    def split(self, object_id: str, from_ns: int, new_id: str) -> Future:
+        """Give what was observed of an object from a stamp on to another; as `join`."""
+        with self._lock:
+            self._split(object_id, from_ns, new_id)
+            return _done(len(self._observations.get(new_id, ())))
+
+    def _join(self, keep: str, merge: str) -> None:
+        every = {(o.epoch, o.stamp_ns): replace(o, object_id=keep)
+                 for object_id in (merge, keep)
+                 for o in self._observations.pop(object_id, ())}
+        origins = [self._origins.pop(i) for i in (merge, keep) if i in self._origins]
+        self._keep_only(keep, [every[when] for when in sorted(every)], origins)
+
+    def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
+        kept = list(self._observations.get(object_id, ()))
+        origins = [self._origins[object_id]] if kept else []
+        self._keep_only(object_id, [o for o in kept if o.stamp_ns < from_ns], origins)
+        self._keep_only(new_id, [
+            replace(o, object_id=new_id) for o in kept if o.stamp_ns >= from_ns])
+
+    def _keep_only(self, object_id: str, observations: list[Observation],
+                   origins: Sequence[int] = ()) -> None:
+        """Let this be what there is of an object: its newest epoch's, oldest first. origins: from
+        which its seconds count, if that was before."""
+        newest = [o for o in observations if o.epoch == observations[-1].epoch]
+        if newest:
+            self._observations[object_id] = deque(newest, maxlen=self.keep.observations)
+            self._origins[object_id] = min(newest[0].stamp_ns, *origins, newest[0].stamp_ns)
+        else:
             self._observations.pop(object_id, None)
             self._origins.pop(object_id, None)
 
-    def clear(self) -> None:
-        """Drop everything."""
+    def clear(self, *, back: bool = False) -> None:
+        """A new epoch begins: drop everything. back: because stamps went back."""
         with self._lock:
             self._observations.clear()
             self._origins.clear()
+            self._forgotten.clear()
 
     def held(self) -> tuple[int, int]:
         """Observations held, and bytes of their tokens; a shared image counts once."""
@@ -113,6 +214,12 @@ class ObjectMemory:
             every = [o for kept in self._observations.values() for o in kept]
         images = {id(o.image): o.image.nbytes for o in every if o.image is not None}
         return len(every), sum(o.bytes for o in every) + sum(images.values())
+
+
+def _done(result: int) -> Future:
+    made: Future = Future()
+    made.set_result(result)
+    return made
 
 
 def nothing_seen(object_id: str, held_ns: Sequence[int], of_other_keys: int) -> PixelReferError:

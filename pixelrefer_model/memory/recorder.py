@@ -6,6 +6,9 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.bounds import Bounds
@@ -23,12 +26,29 @@ REST_S = 10.0
 _log = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Act:
+    """Something to be done with the store, in its turn."""
+
+    act: Callable[[MemoryStore], Any]
+    made: Future = field(default_factory=Future)
+
+    def run(self, store: MemoryStore) -> None:
+        try:
+            result = self.act(store)
+        except BaseException as error:  # handed to whoever waits for it
+            self.made.set_exception(error)
+        else:
+            self.made.set_result(result)
+
+
 class Recorder:
     """Writes records in batches and keeps the store within its bounds. A context manager: leaving
     writes what waits. `put` never blocks and never raises; where the disk refuses, recording rests
     and is tried again later, and `problem` says why.
 
-    act: any thread may have something done by the writing thread, with `call`.
+    `submit` has something done by the writing thread, in its turn between the records. Who
+    submits sees to it that not too much waits.
     """
 
     def __init__(self, store: MemoryStore, bounds: Bounds = Bounds(), *,
@@ -40,8 +60,8 @@ class Recorder:
         self.problem = ''
         self._most_waiting = most_waiting
         self._condition = threading.Condition()
-        self._waiting: deque[Record] = deque()
-        self._calls: deque[Callable[[], None]] = deque()
+        self._waiting: deque[Record | _Act] = deque()
+        self._records = 0
         self._rest_until = 0.0
         self._busy = self._closed = False
         self._thread = threading.Thread(target=self._run, name='recorder')
@@ -59,66 +79,75 @@ class Recorder:
     def put(self, records: Sequence[Record]) -> None:
         """Leave records to be written; those for which there is no room are dropped and counted."""
         with self._condition:
-            room = self._most_waiting - len(self._waiting)
+            room = self._most_waiting - self._records
             if self._closed or self.problem and time.monotonic() < self._rest_until:
                 room = 0
-            self.dropped += max(0, len(records) - room)
-            self._waiting.extend(records[:max(0, room)])
+            taken = records[:max(0, room)]
+            self.dropped += len(records) - len(taken)
+            self._waiting.extend(taken)
+            self._records += len(taken)
             self._condition.notify_all()
+
+    def submit(self, act: Callable[[MemoryStore], Any]) -> Future:
+        """Have `act(store)` done by the writing thread, after what was left before and before what
+        comes later. The future has what it returns or raises, and is done by that thread. Raises
+        PixelReferError SHUTTING_DOWN."""
+        wanted = _Act(act)
+        with self._condition:
+            if self._closed:
+                raise PixelReferError('SHUTTING_DOWN', 'the memory is being closed')
+            self._waiting.append(wanted)
+            self._condition.notify_all()
+        return wanted.made
+
+    def call(self, act: Callable[[MemoryStore], Any]) -> Any:
+        """As `submit`, waited for: what it returns, or what it raises."""
+        return self.submit(act).result()
 
     def flush(self) -> None:
         """Wait until all that was left is written, or could not be."""
         with self._condition:
-            self._condition.wait_for(lambda: self._closed or not (self._waiting or self._busy))
-
-    def call(self, act: Callable[[MemoryStore], object]) -> object:
-        """Have `act(store)` done by the writing thread, after what waits; returns what it returns,
-        or raises what it raises."""
-        done = threading.Event()
-        outcome: list[object] = [None, None]
-
-        def run() -> None:
-            try:
-                outcome[0] = act(self.store)
-            except BaseException as error:  # handed to whoever waits for it
-                outcome[1] = error
-            done.set()
-
-        with self._condition:
-            if self._closed:
-                raise PixelReferError('SHUTTING_DOWN', 'the memory is being closed')
-            self._calls.append(run)
-            self._condition.notify_all()
-        done.wait()
-        if outcome[1] is not None:
-            raise outcome[1]
-        return outcome[0]
+            self._condition.wait_for(lambda: not (self._waiting or self._busy)
+                                     or not self._thread.is_alive())
 
     # --- the thread
 
     def _run(self) -> None:
         while True:
             with self._condition:
-                self._condition.wait_for(
-                    lambda: self._closed or self._waiting or self._calls)
-                if not self._calls and self._waiting and not self._closed:
+                self._condition.wait_for(lambda: self._closed or self._waiting)
+                if not self._acts() and not self._closed:
                     # Others may come; one transaction for all of them.
-                    self._condition.wait_for(lambda: self._closed or self._calls, GATHER_S)
-                batch, calls = list(self._waiting), list(self._calls)
+                    self._condition.wait_for(lambda: self._closed or self._acts(), GATHER_S)
+                waiting = list(self._waiting)
                 self._waiting.clear()
-                self._calls.clear()
-                if not batch and not calls and self._closed:
+                self._records = 0
+                if not waiting and self._closed:
                     return
                 self._busy = True
-            if batch:
-                self._write(batch)
-            for act in calls:
-                act()
+            self._work(waiting)
             with self._condition:
                 self._busy = False
                 self._condition.notify_all()
 
+    def _acts(self) -> bool:
+        """Whether somebody waits for something to be done."""
+        return len(self._waiting) > self._records
+
+    def _work(self, waiting: list[Record | _Act]) -> None:
+        batch: list[Record] = []
+        for each in waiting:
+            if isinstance(each, _Act):
+                self._write(batch)
+                batch = []
+                each.run(self.store)
+            else:
+                batch.append(each)
+        self._write(batch)
+
     def _write(self, batch: list[Record]) -> None:
+        if not batch:
+            return
         try:
             self.store.write(batch)
             self.store.segments.sync()

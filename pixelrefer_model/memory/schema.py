@@ -104,6 +104,14 @@ def prepare(path: Path) -> None:
         connection.close()
 
 
+def in_ram() -> sqlite3.Connection:
+    """A connection to a new database in RAM; any thread may use it, one at a time."""
+    connection = sqlite3.connect(':memory:', isolation_level=None, check_same_thread=False)
+    for step in STEPS:
+        connection.executescript(step)
+    return connection
+
+
 def check(path: Path) -> None:
     """Whether a database can be read as it is. Raises PixelReferError MEMORY, naming the file and
     the reason: there is none, it cannot be read, is not ours, or is of another version."""
@@ -137,6 +145,6 @@ def _version(connection: sqlite3.Connection, path: Path, new: bool) -> int:
     return version
 
 
-def unusable(path: Path, error: Exception) -> PixelReferError:
+def unusable(path: Path | None, error: Exception) -> PixelReferError:
     """What is said of a database that SQLite or the disk refuses."""
-    return PixelReferError('MEMORY', f'{path}: {error}')
+    return PixelReferError('MEMORY', f'{path or "the memory in RAM"}: {error}')

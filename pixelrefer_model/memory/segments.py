@@ -9,6 +9,7 @@ when the file is opened.
 
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -92,7 +93,8 @@ class Segments:
         except OSError:
             # A full disk may have taken a part.
             self._close()
-            os.truncate(self._path(self._number), offset)
+            with suppress(OSError):
+                os.truncate(self._path(self._number), offset)
             raise
         return Place(self._number, offset, len(data), zlib.crc32(data))
 

@@ -14,7 +14,7 @@ import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +24,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import schema
 from pixelrefer_model.memory.locking import WriteLock
 from pixelrefer_model.memory.observation import Observation, Rle, Whereabouts
+from pixelrefer_model.memory.ram_segments import RamSegments
 from pixelrefer_model.memory.record import Happening, Moment, Record, Remembered, Told
 from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
 from pixelrefer_model.memory.window import Span
@@ -31,19 +32,26 @@ from pixelrefer_model.memory.window import Span
 DATABASE, TOKENS = 'memory.sqlite', 'tokens'
 #: Stamps that go back by more than this begin a new line of time; by less, they are late.
 BACK_NS = 1_000_000_000
+#: Digits of the number in an id that was made here, at most.
+MOST_DIGITS = 9
 
 
 class MemoryStore:
     """See above. A context manager; made by `open`."""
 
-    def __init__(self, folder: Path, segments: Segments, lock: WriteLock | None) -> None:
+    def __init__(self, folder: Path | None, segments: Segments | RamSegments,
+                 lock: WriteLock | None) -> None:
         self.folder = folder
         self.segments = segments
         self._lock = lock
-        self._path = folder / DATABASE
-        self._write = schema.connect(self._path, read_only=lock is None)
-        self._read = schema.connect(self._path, read_only=True)
-        self._reading = threading.Lock()
+        self._path = None if folder is None else folder / DATABASE
+        if folder is None:
+            # A database in RAM is one connection's own.
+            self._write = self._read = schema.in_ram()
+        else:
+            self._write = schema.connect(self._path, read_only=lock is None)
+            self._read = schema.connect(self._path, read_only=True)
+        self._reading = threading.RLock()
         self._keys: dict[str, int] = dict(
             (key, number) for number, key in self._write.execute('SELECT number, key FROM keys'))
         self._line, self._newest_ns = self._write.execute(
@@ -69,6 +77,11 @@ class MemoryStore:
         return store
 
     @classmethod
+    def in_ram(cls, *, segment_bytes: int = SEGMENT_BYTES) -> 'MemoryStore':
+        """A memory that is on no disk and ends with the process."""
+        return cls(None, RamSegments(segment_bytes), None)
+
+    @classmethod
     def read(cls, folder: Path) -> 'MemoryStore':
         """Open the memory of a folder to be read only, also while a node records into it. Raises
         PixelReferError MEMORY: there is none, or it cannot be read, or not by this version."""
@@ -87,6 +100,11 @@ class MemoryStore:
 
     # --- writing: by one thread
 
+    def begin_line(self) -> None:
+        """What is written from now on belongs to another line of time than what was before."""
+        if self._newest_ns:
+            self._line, self._newest_ns = self._line + 1, 0
+
     @property
     def line(self) -> int:
         """The line of time that what is written now belongs to."""
@@ -104,19 +122,33 @@ class MemoryStore:
             self._line, self._newest_ns = before
             raise
 
+    def refresh(self, database: sqlite3.Connection, object_id: str) -> None:
+        """Let an object's first and last sighting be those that are left, or new; one without any
+        goes."""
+        first, last = (database.execute(
+            'SELECT line, stamp_ns, epoch, camera FROM observations WHERE object = ? '
+            f'ORDER BY line {way}, stamp_ns {way} LIMIT 1', (object_id,)).fetchone()
+            for way in ('ASC', 'DESC'))
+        database.execute('DELETE FROM objects WHERE id = ?', (object_id,))
+        if first:
+            database.execute('INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)', (
+                object_id, last[3], *first[:2], *last[:3]))
+
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """Changes inside are made as a whole, or with an exception not at all. Raises
         PixelReferError MEMORY."""
         try:
-            self._write.execute('BEGIN IMMEDIATE')
-            try:
-                yield self._write
-                self._write.execute('COMMIT')
-            except BaseException:
-                if self._write.in_transaction:
-                    self._write.execute('ROLLBACK')
-                raise
+            # Of one connection readers would see what is not committed yet.
+            with self._reading if self._path is None else nullcontext():
+                self._write.execute('BEGIN IMMEDIATE')
+                try:
+                    yield self._write
+                    self._write.execute('COMMIT')
+                except BaseException:
+                    if self._write.in_transaction:
+                        self._write.execute('ROLLBACK')
+                    raise
         except (sqlite3.Error, OSError) as error:
             raise schema.unusable(self._path, error) from error
 
@@ -214,6 +246,28 @@ class MemoryStore:
             '(SELECT count(*) FROM observations WHERE object = id) FROM objects '
             'ORDER BY last_line DESC, last_ns DESC, id')]
 
+    def knows(self, object_id: str) -> bool:
+        """Whether an object is remembered."""
+        return bool(self.query('SELECT 1 FROM objects WHERE id = ?', (object_id,)))
+
+    def highest(self, stem: str) -> int:
+        """The highest number of an id that is `stem` and a number; 0: there is none."""
+        first = len(stem) + 1
+        return self.query(
+            "SELECT coalesce(max(CAST(substr(id, ?) AS INTEGER)), 0) FROM objects WHERE id >= ? "
+            "AND id < ? AND substr(id, ?) NOT GLOB '*[^0-9]*' AND length(id) BETWEEN ? AND ?",
+            (first, stem, f'{stem}:', first, first, first + MOST_DIGITS - 1))[0][0]
+
+    def last_line(self, object_id: str) -> int | None:
+        """The line of time in which an object was seen last; None: never."""
+        rows = self.query('SELECT last_line FROM objects WHERE id = ?', (object_id,))
+        return rows[0][0] if rows else None
+
+    def first_ns(self, object_id: str, line: int) -> int | None:
+        """Stamp of an object's oldest observation of a line of time; None: it has none."""
+        return self.query('SELECT min(stamp_ns) FROM observations WHERE object = ? AND line = ?',
+                          (object_id, line))[0][0]
+
     def moments(self, object_id: str, span: Span, line: int | None = None) -> list[Moment]:
         """The observations of an object within a span of a line of time (None: of the newest),
         oldest first."""
@@ -246,6 +300,10 @@ class MemoryStore:
             moment.key, where=whereabouts(frame, *position), reason=reason,
             mask=None if mask[0] is None else Rle(*mask))
 
+    def count(self, table: str) -> int:
+        """How many objects, observations, events or answers are stored."""
+        return self.query(f'SELECT count(*) FROM {table}')[0][0]
+
     def where(self, object_id: str) -> Whereabouts | None:
         """Where an object was when its place was known last, or None."""
         rows = self.query(
@@ -256,6 +314,10 @@ class MemoryStore:
 
     def bytes(self) -> int:
         """Bytes of the database, its log and the segment files."""
+        if self._path is None:
+            pages, free, size = (self.query(f'PRAGMA {name}')[0][0]
+                                 for name in ('page_count', 'freelist_count', 'page_size'))
+            return self.segments.bytes() + (pages - free) * size
         files = [Path(f'{self._path}{end}') for end in ('', '-wal')]
         return self.segments.bytes() + sum(
             file.stat().st_size for file in files if file.exists())

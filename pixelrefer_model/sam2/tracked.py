@@ -3,7 +3,7 @@
 
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -51,6 +51,12 @@ class Tracked:
         self.given: Given | None = None
         self.index = -1
         self.track: Track | None = None
+
+    def rename(self, object_id: str) -> None:
+        """Have another id, also in the newest track."""
+        self.id = object_id
+        if self.track is not None:
+            self.track = replace(self.track, object_id=object_id)
 
     def copy(self) -> 'Tracked':
         """The same, which changes without this one; tensors, which nobody changes, are shared."""

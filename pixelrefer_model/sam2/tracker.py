@@ -140,6 +140,16 @@ class ObjectTracker:
         self._known(object_id)
         del self._objects[object_id]
 
+    def rename(self, object_id: str, new_id: str) -> None:
+        """Let an object have another id, in its place among the others. Raises PixelReferError
+        UNKNOWN_ID, or DUPLICATE_ID for one that another has."""
+        tracked = self._known(object_id)
+        if new_id in self._objects:
+            raise PixelReferError('DUPLICATE_ID', f'{new_id!r} is tracked too; an id that is free '
+                                  'is allowed')
+        tracked.rename(new_id)
+        self._objects = {each.id: each for each in self._objects.values()}
+
     def reset(self) -> None:
         """Forget everything: objects and frames."""
         self._objects.clear()

@@ -49,6 +49,9 @@ def lockstep(args: argparse.Namespace, report: Report) -> int:
 
     from pixelrefer_model.engine import PerceptionEngine
     from pixelrefer_model.errors import PixelReferError
+    from pixelrefer_model.memory.long_memory import LongMemory
+    from pixelrefer_model.memory.recorder import Recorder
+    from pixelrefer_model.memory.store import MemoryStore
     from pixelrefer_ros.demo.lockstep import LockstepRobot
     # One thread adds up in the same order, however many cores there are.
     torch.set_num_threads(1)
@@ -57,8 +60,10 @@ def lockstep(args: argparse.Namespace, report: Report) -> int:
         truth = Truth.load(args.bag)
         engine = PerceptionEngine.from_checkpoints(
             args.tracker_model, args.refer_model, device=args.device)
-        robot = LockstepRobot(engine, args.bag, f'{CAMERA}/compressed')
-        return play(robot, truth, report, args.out)
+        with MemoryStore.in_ram() as store, Recorder(store) as recorder:
+            engine.memory = LongMemory(engine.memory.keep, recorder)
+            robot = LockstepRobot(engine, args.bag, f'{CAMERA}/compressed')
+            return play(robot, truth, report, args.out)
     except (RobotError, TruthError, PixelReferError) as error:
         print(f'demo: {error}', file=sys.stderr)
         return NO_RUN

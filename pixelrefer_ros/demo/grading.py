@@ -88,6 +88,11 @@ def judge_motion(answer: str, truth: str) -> Verdict:
     return judge_word(answer, truth, MOTIONS, 'motion')
 
 
+def judge_id(answer: str, truth: str) -> Verdict:
+    """Which of the objects is meant?"""
+    return Verdict(() if answer == truth else ('object',))
+
+
 def judge_description(answer: str, truth: Scene) -> Verdict:
     """Size, pattern, colour, category, support and place: each must be named, and be true.
 

@@ -16,6 +16,7 @@ from pixelrefer_model.engine import PerceptionEngine
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.memory import Now, Span
+from pixelrefer_model.memory.finding import find
 from pixelrefer_model.prompt import Prompt
 from pixelrefer_model.sam2 import Track
 from pixelrefer_ros.demo.robot import NS, Recording, Reply, RobotError, Sighting
@@ -32,7 +33,7 @@ def bag_pictures(bag: Path, topic: str) -> Iterator[tuple[int, bytes]]:
 
 
 class LockstepRobot:
-    """Implements Robot over a PerceptionEngine and the images of a bag."""
+    """Implements Robot over a PerceptionEngine with a LongMemory and the images of a bag."""
 
     def __init__(self, engine: PerceptionEngine, bag: Path, topic: str) -> None:
         self.engine = engine
@@ -66,6 +67,18 @@ class LockstepRobot:
             end_ns: int = 0) -> Reply:
         window = Span(start_ns, end_ns) if end_ns else Now()
         return self._reply(lambda: self.engine.ask(question, object_ids, window))
+
+    def let_go(self, object_ids: list[str]) -> None:
+        for object_id in object_ids:
+            self.engine.untrack(object_id)
+
+    def find(self, words: str) -> Reply:
+        try:
+            hits = self.engine.memory.recorder.call(lambda store: find(store, words, most=1))
+        except PixelReferError as error:
+            return Reply('', [], error=str(error))
+        return Reply(' '.join(hit.object.object_id for hit in hits),
+                     [hit.object.last_ns for hit in hits])
 
     def finish(self) -> None:
         while self._step():

@@ -83,5 +83,12 @@ class Robot(Protocol):
             end_ns: int = 0) -> Reply:
         """Ask about objects: now, or over the window from start_ns to end_ns. As `describe`."""
 
+    def let_go(self, object_ids: list[str]) -> None:
+        """Have objects tracked no longer."""
+
+    def find(self, words: str) -> Reply:
+        """The remembered object that fits words best: its id, and the stamp of its newest
+        observation."""
+
     def finish(self) -> None:
         """Wait for the last frame to be tracked."""

@@ -14,7 +14,8 @@ from pixelrefer.msg import Answer, ErrorCode, TrackedObject, TrackedObjectArray
 from pixelrefer.msg import Box as BoxMessage
 from pixelrefer.msg import Pixel, TimeWindow
 from pixelrefer.msg import Prompt as PromptMessage
-from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects
+from pixelrefer.srv import (
+    AddObjects, Ask, Describe, FindObjects, ListObjects, RemoveObjects)
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.qos import qos_profile_sensor_data
 from rclpy.signals import SignalHandlerOptions
@@ -57,6 +58,8 @@ class RosRobot:
         self._add = node.create_client(AddObjects, f'{name}/add_objects')
         self._describe = node.create_client(Describe, f'{name}/describe')
         self._ask = node.create_client(Ask, f'{name}/ask')
+        self._remove = node.create_client(RemoveObjects, f'{name}/remove_objects')
+        self._find = node.create_client(FindObjects, f'{name}/find_objects')
         node.create_subscription(TrackedObjectArray, f'{name}/objects', self._objects, 50)
         node.create_subscription(Image, f'{name}/label_image', self._label, 50)
         node.create_subscription(DiagnosticArray, '/diagnostics', self._status, 10)
@@ -159,6 +162,19 @@ class RosRobot:
         if response.error_code != ErrorCode.OK:
             return Reply('', [], seconds, response.error_msg)
         return to_reply(response.answer, seconds)
+
+    def let_go(self, object_ids: list[str]) -> None:
+        response = self._call(self._remove, RemoveObjects.Request(ids=object_ids))
+        if response.error_code != ErrorCode.OK:
+            raise RobotError(f'remove_objects: {response.error_msg}')
+
+    def find(self, words: str) -> Reply:
+        started = time.monotonic()
+        response = self._call(self._find, FindObjects.Request(words=words, max_results=1))
+        return Reply(
+            ' '.join(one.id for one in response.objects),
+            [nanoseconds(one.last_seen) for one in response.objects],
+            time.monotonic() - started, response.error_msg)
 
     def finish(self) -> None:
         """To the end of the camera: until no new frame has come for a while, and the node has

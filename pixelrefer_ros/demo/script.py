@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The planner's script: select three objects, ask, wait for things to happen, ask again.
+"""The planner's script: select three objects, ask, wait for things to happen, ask again; and when the
+camera has ended and the objects are let go of, ask what they were, and what they did.
 
 The same script runs against a live node and in lockstep. What it selects and when it asks comes
 from the truth that lies beside the bag; what it is told is held against that truth.
@@ -72,6 +73,18 @@ class Planner:
         for due_ns, step in sorted(self._steps(), key=lambda entry: entry[0]):
             step(self.robot.look(due_ns))
         self.robot.finish()
+        self._remember(max(self.robot.recording.pictures))
+
+    def _remember(self, stamp_ns: int) -> None:
+        """The second act: nothing is tracked any more, and no image is there."""
+        self.robot.let_go(list(self.objects))
+        self.report.heading('The objects are gone. What were they, and what have they done?')
+        for name in self.objects:
+            self._found(name, stamp_ns)
+        for name in self.objects:
+            self._category(name, stamp_ns)
+        for name in ('clicked', 'boxed'):
+            self._motion(name, stamp_ns)
 
     def _steps(self) -> list[tuple[int, Step]]:
         """What to do from which stamp on. Questions are spread over time, as a person's are."""
@@ -137,6 +150,11 @@ class Planner:
         stamps_ns = reply.stamps_ns or list(self.truth.cast.moved_ns)
         truth = self.truth.motion(self.objects[name], stamps_ns[0], stamps_ns[-1])
         self._judge(question, reply, truth, grading.judge_motion(reply.text, truth), stamp_ns)
+
+    def _found(self, name: str, stamp_ns: int) -> None:
+        words = '{colour} {category}'.format(**self.truth.words[self.objects[name]])
+        reply = self.robot.find(words)
+        self._judge(f'find: {words}', reply, name, grading.judge_id(reply.text, name), stamp_ns)
 
     def _judge(self, question: str, reply: Reply, truth: str, verdict: Verdict,
                stamp_ns: int) -> None:

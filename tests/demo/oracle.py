@@ -62,6 +62,7 @@ class OracleRobot:
     recording: Recording = field(default_factory=Recording)
     asked: list[str] = field(default_factory=list)
     prompts: dict[str, Prompt] = field(default_factory=dict)
+    tracked: bool = True
     _row: int = -1
 
     def look(self, stamp_ns: int) -> int:
@@ -91,6 +92,16 @@ class OracleRobot:
         if end_ns:
             return self._reply(self.truth.motion(i, start_ns, end_ns), [start_ns, end_ns])
         return self._reply(self.truth.side(i, others[0], now), [now])
+
+    def let_go(self, object_ids: list[str]) -> None:
+        self.tracked = False
+
+    def find(self, words: str) -> Reply:
+        colour, category = words.split()
+        i = next(i for i, one in enumerate(self.truth.words)
+                 if (one['colour'], one['category']) == (colour, category))
+        return self._reply(next(name for name in NAMES if NAMES[name] == i),
+                           [int(self.truth.stamps_ns[self._row])])
 
     def finish(self) -> None:
         while self._row + 1 < COUNT:

@@ -78,3 +78,76 @@ def test_a_new_line_of_time_is_not_mixed_with_the_one_before(recorder):
     recorder.flush()
     selection = memory.select('mug', ALL, 4, 'k')
     assert seconds(selection) == [5] and selection.seconds == [0.0]
+
+
+def test_a_line_of_time_that_has_begun_hides_the_one_before_until_it_is_seen_again(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(100), sighting(101), sighting(50, 'cup')])
+    memory.release('cup')
+    recorder.flush()
+    memory.clear(back=True)
+    with pytest.raises(PixelReferError) as caught:
+        memory.select('mug', ALL, 4, 'k')
+    assert caught.value.code == 'NO_OBSERVATION'
+    # Also where the new stamps are not before the old ones.
+    memory.observe([sighting(200, epoch=1)])
+    recorder.flush()
+    selection = memory.select('mug', ALL, 4, 'k')
+    assert seconds(selection) == [200] and selection.seconds == [0.0]
+    # What is tracked no longer is remembered as it was.
+    assert seconds(memory.select('cup', Now(), 1, 'k')) == [50]
+
+
+def test_after_a_reset_now_is_of_the_new_epoch_and_a_window_reaches_beyond_it(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1)])
+    recorder.flush()
+    memory.clear()
+    with pytest.raises(PixelReferError):
+        memory.select('mug', Now(), 1, 'k')
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1]
+    memory.observe([sighting(2, epoch=1)])
+    assert seconds(memory.select('mug', Now(), 1, 'k')) == [2]
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
+
+
+def test_an_object_is_known_from_its_first_observation_on_also_when_it_is_let_go_of(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    assert not memory.knows('mug')
+    memory.observe([sighting(1)])
+    memory.release('mug')
+    assert memory.knows('mug') and seconds(memory.select('mug', Now(), 1, 'k')) == [1]
+    recorder.flush()
+    assert memory.knows('mug') and memory.held()[0] == 0
+
+
+def test_what_comes_late_of_what_was_forgotten_stays_out(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(5, 'cup')])
+    assert memory.forget(['mug'], None, 3 * SECOND).result() == 1
+    memory.observe([sighting(2), sighting(6, 'cup')])
+    assert not memory.knows('mug')
+    memory.observe([sighting(4)])
+    assert memory.knows('mug')
+    assert memory.forget([], None, 10 * SECOND).result() == 3
+    memory.observe([sighting(7), sighting(7, 'cup'), sighting(7, 'plate')])
+    assert memory.held()[0] == 0 and not any(map(memory.knows, ('mug', 'cup', 'plate')))
+
+
+def test_a_model_that_reads_the_whole_image_is_asked_about_what_is_at_hand(recorder):
+    memory = LongMemory(KeepLast(1), recorder, recall=False)
+    memory.observe([sighting(1), sighting(2)])
+    recorder.flush()
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [2]
+
+
+def test_joined_and_split_objects_are_so_at_hand_and_in_the_store(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(2, 'cup'), sighting(3, 'cup')])
+    assert memory.join('mug', 'cup').result() == 2
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2, 3]
+    assert not memory.knows('cup')
+    assert memory.split('mug', 3 * SECOND, 'bowl').result() == 1
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
+    bowl = memory.select('bowl', Now(), 1, 'k').observations[0]
+    assert bowl.object_id == 'bowl' and bowl.stamp_ns == 3 * SECOND

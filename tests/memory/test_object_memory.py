@@ -6,7 +6,7 @@ import torch
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import (
-    EveryFrame, EveryInterval, KeepLast, Now, ObjectMemory, Observation, Span)
+    EveryFrame, EveryInterval, KeepLast, Look, Now, ObjectMemory, Observation, Span)
 
 SECOND = 1_000_000_000
 
@@ -99,21 +99,22 @@ def test_a_window_that_ends_before_it_begins_is_refused():
 
 def test_a_forgotten_object_leaves_nothing():
     memory = memory_of(seen(1), seen(1, object_id='plate'))
-    memory.forget('mug')
-    memory.forget('never seen')
+    memory.erase('mug')
+    memory.erase('never seen')
     assert memory.held()[0] == 1
     assert memory.last_ns('mug', 0) is None
 
 
 def test_an_interval_is_due_after_its_seconds_and_not_before():
     policy = EveryInterval(0.5)
-    assert policy.due(0, None)
-    assert not policy.due(int(1.49 * SECOND), SECOND)
-    assert policy.due(int(1.5 * SECOND), SECOND)
+    assert policy.due(Look(0), None)
+    assert not policy.due(Look(int(1.49 * SECOND)), Look(SECOND))
+    assert policy.due(Look(int(1.5 * SECOND)), Look(SECOND))
 
 
 def test_every_frame_is_due_once_and_none_before_the_last():
     policy = EveryFrame()
-    assert policy.due(0, None)
-    assert policy.due(SECOND + 1, SECOND)
-    assert not policy.due(SECOND, SECOND) and not policy.due(SECOND - 1, SECOND)
+    assert policy.due(Look(0), None)
+    assert policy.due(Look(SECOND + 1), Look(SECOND))
+    assert not policy.due(Look(SECOND), Look(SECOND))
+    assert not policy.due(Look(SECOND - 1), Look(SECOND))

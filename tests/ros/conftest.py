@@ -26,8 +26,8 @@ def real_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator['Robot']:
 
 @pytest.fixture
 def robot(real_node: 'Robot') -> Iterator['Robot']:
-    """The shared node with the packaged models, without objects."""
-    real_node.reset(remove_objects=True)
+    """The shared node with the packaged models, without objects and memories."""
+    real_node.empty()
     yield real_node
 
 

@@ -40,7 +40,7 @@ def read(page: str) -> str:
 def order() -> list[str]:
     """The pages in an order in which each finds what it needs: those that let go come last."""
     linked = list(dict.fromkeys(re.findall(r'\]\((\w+)\.md\)', read('README'))))
-    last = ['remove_objects', 'reset', 'lifecycle']
+    last = ['forget', 'remove_objects', 'reset', 'lifecycle']
     return ['README', *(page for page in linked if page not in last), *last]
 
 

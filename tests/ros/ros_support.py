@@ -31,7 +31,8 @@ from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from pixelrefer.action import AskStream
 from pixelrefer.msg import Answer, Event, Pixel, Prompt, TrackedObjectArray
 from pixelrefer.msg import Box
-from pixelrefer.srv import AddObjects, Ask, Describe, ListObjects, RemoveObjects, Reset
+from pixelrefer.srv import (
+    AddObjects, Ask, Describe, Forget, ListObjects, RemoveObjects, Reset)
 from pixelrefer_ros import conversions
 from pixelrefer_ros.demo.processes import own_domain
 
@@ -261,6 +262,13 @@ class Client:
 
     def reset(self, **fields: Any) -> Reset.Response:
         return self.call(Reset, 'reset', Reset.Request(**fields))
+
+    def forget(self, *ids: str, **fields: Any) -> Forget.Response:
+        return self.call(Forget, 'forget', Forget.Request(ids=list(ids), **fields))
+
+    def empty(self) -> None:
+        """Let there be no object and no memory of any."""
+        assert [self.reset(remove_objects=True).error_code, self.forget().error_code] == [0, 0]
 
     def set_parameters(self, **values: Any) -> Sequence[SetParametersResult]:
         """Set parameters of the node; what became of each."""

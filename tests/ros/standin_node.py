@@ -8,6 +8,7 @@ it is stopped, its detector finds the red box once it may. Run as a program:
 
 import sys
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -94,11 +95,42 @@ class StandInMemory:
         for observation in observations:
             self.newest[observation.object_id] = observation
 
-    def clear(self):
+    def record(self, records):
+        return
+
+    def knows(self, object_id):
+        return object_id in self.newest
+
+    def highest(self, stem):
+        return 0
+
+    def clear(self, *, back=False):
         self.newest.clear()
 
     def held(self):
         return len(self.newest), 0
+
+
+class StandInWatch:
+    """Every object that is clearly seen is due, at most twice a second."""
+
+    def __init__(self):
+        self._last = {}
+
+    def see(self, image, tracks, policy, where):
+        return [SimpleNamespace(track=track) for track in tracks
+                if track.mask is not None and track.state is TRACKED
+                and track.stamp_ns - self._last.get(track.object_id, -1 << 60) >= 500_000_000
+                and not self._last.update({track.object_id: track.stamp_ns})], []
+
+    def selected(self, track, where):
+        if track.state is not TRACKED or track.mask is None:
+            return []
+        self._last[track.object_id] = track.stamp_ns
+        return [SimpleNamespace(track=track)]
+
+    def rename(self, old, new):
+        self._last[new] = self._last.pop(old, -1 << 60)
 
 
 class StandInDetector:
@@ -124,8 +156,7 @@ class StandInEngine:
         self.trackers = {}
         self.memory = StandInMemory()
         self.detector = StandInDetector(Path(detector_model)) if detector_model else None
-        self.settings = SimpleNamespace(keyframes=SimpleNamespace(
-            due=lambda stamp_ns, last_ns: last_ns is None or stamp_ns - last_ns >= 500_000_000))
+        self.settings = SimpleNamespace(keyframes=None)
 
     def tracker_of(self, camera):
         if camera not in self.trackers:
@@ -133,13 +164,13 @@ class StandInEngine:
                 StandInTracker(self.tracker._step_seconds) if self.trackers else self.tracker)
         return self.trackers[camera]
 
-    def forget(self, object_id):
+    def erase(self, object_id):
         self.memory.newest.pop(object_id, None)
 
-    def due(self, tracks, epoch):
-        return [track for track in tracks if track.mask is not None]
+    release = erase
 
-    def observe(self, frame, tracks, epoch):
+    def observe(self, frame, due, epoch):
+        tracks = [one.track for one in due]
         time.sleep(0.3)
         if any(track.object_id == UNSEEN for track in tracks):
             raise RuntimeError('the light went out')
@@ -171,7 +202,8 @@ class StandInEngine:
                 answer = SimpleNamespace(
                     text=' '.join([word] * words[index]), confidence=1.0, abstained=False,
                     object_ids=question.object_ids, stamps_ns=question.stamps_ns, left_out=0,
-                    reason=reason, tokens=words[index], facts=question.facts) if reason else None
+                    reason=reason, tokens=words[index], facts=question.facts,
+                    told=lambda *_: None) if reason else None
                 if reason:
                     left.remove(index)
                 yield Progress(index, '' if reason == 'cancelled' else f'{word} ', words[index],
@@ -198,6 +230,8 @@ if __name__ == '__main__':
     models.load = lambda settings: StandInEngine(
         float(sys.argv[1]), settings.detector_model)
     models.tune = lambda engine, settings: None
+    models.remembering = lambda engine, settings: ExitStack()
+    models.watch = lambda epoch, fixed_frame: StandInWatch()
     models.window = models.check_text = models.check_words = models.task = \
         models.limit_threads = lambda x: x
     node.main()

@@ -22,7 +22,7 @@ CENTRE = Pixel(x=160.0, y=120.0)
 def scene(real_node):
     """A node with one object, `cup`, that was observed. One for all tests here: that none of
     them changes it is what they are about."""
-    real_node.reset(remove_objects=True)
+    real_node.empty()
     real_node.stamp = real_node.clock.tick()
     real_node.track(real_node.stamp)
     assert real_node.add(mask('cup'), stamp_ns=real_node.stamp).error_code == ErrorCode.OK
@@ -167,6 +167,7 @@ def test_an_id_that_the_question_does_not_mention_is_refused(scene):
     assert scene.add(box('tray'), stamp_ns=scene.stamp).error_code == ErrorCode.OK
     refused(scene, lambda: scene.ask('What is <object:cup>?', 'cup', 'tray'), 'UNMENTIONED_ID')
     scene.remove('tray')
+    scene.forget('tray')
 
 
 OTHERS = {

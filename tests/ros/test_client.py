@@ -10,8 +10,9 @@ import pytest
 from ros_support import ROOT, Robot, box_mask, picture
 from standin_node import ENDLESS
 
-from pixelrefer.msg import ErrorCode, TrackedObject
+from pixelrefer.msg import ErrorCode, RememberedObject, TrackedObject
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_ros import conversions
 from pixelrefer_ros.client import PixelReferClient
 
 
@@ -51,8 +52,29 @@ def test_every_kind_of_prompt_selects(robot, client, how):
     assert client.add(**how).id == 'object_1'
 
 
+def test_what_is_remembered_is_found_joined_split_and_forgotten(robot, client):
+    stamps = [robot.clock.tick(2_000_000_000) for _ in range(3)]
+    robot.track(stamps[0], picture())
+    client.add('red', box=(60, 80, 120, 150))
+    text = client.describe('red', detail='phrase')[0].text
+    assert client.remove('red') == ['red']
+    hit, = client.find(text)
+    assert isinstance(hit, RememberedObject) and (hit.id, hit.text) == ('red', text)
+    robot.track(stamps[1], picture())
+    client.add('again', box=(60, 80, 120, 150))
+    client.describe('again')
+    assert [one.id for one in client.find(like='red', most=1)] == ['again']
+    assert [one.id for one in client.find(window=1.0)] == ['again']
+    assert client.find(near=('map', (0, 0, 0), 1.0)) == []
+    assert client.merge('red', 'again') == 1
+    assert [one.id for one in client.objects()] == ['red']
+    assert client.split('red', conversions.time_message(stamps[1]), 'other') == 'other'
+    assert {one.id for one in client.find()} == {'red', 'other'}
+    assert client.forget('red') == 1 and [one.id for one in client.find()] == ['other']
+    assert client.forget() == 1 and client.find() == []
+
+
 def test_a_prompt_names_the_image_that_was_seen(robot, client):
-    from pixelrefer_ros import conversions
     stamps = [robot.clock.tick() for _ in range(2)]
     for stamp in stamps:
         robot.track(stamp, picture())

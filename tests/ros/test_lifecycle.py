@@ -18,9 +18,9 @@ from pixelrefer.srv import (
 from pixelrefer_model.engine import TINY
 
 SERVED = {'add_objects': AddObjects, 'remove_objects': RemoveObjects, 'list_objects': ListObjects,
-          'describe': Describe, 'ask': Ask, 'reset': Reset, 'measure': Measure}
-UNSERVED = {'find_objects': FindObjects, 'merge_objects': MergeObjects,
-            'split_object': SplitObject, 'forget': Forget}
+          'describe': Describe, 'ask': Ask, 'reset': Reset, 'measure': Measure,
+          'find_objects': FindObjects, 'merge_objects': MergeObjects,
+          'split_object': SplitObject, 'forget': Forget}
 
 
 @pytest.fixture(scope='module')
@@ -97,12 +97,6 @@ def test_before_activation_a_goal_is_aborted_with_the_reason(node):
     with Goal(node, 'What is it?') as goal:
         assert goal.result().error_code == ErrorCode.NOT_ACTIVE
         assert goal.status == GoalStatus.STATUS_ABORTED
-
-
-def test_what_is_not_served_says_so(node):
-    for name, kind in UNSERVED.items():
-        response = node.call(kind, name, kind.Request())
-        assert response.error_code == ErrorCode.UNSUPPORTED and response.error_msg
 
 
 def jpeg(quality: int = 95) -> bytes:

@@ -76,6 +76,16 @@ def test_an_object_is_tracked_listed_described_and_asked_about(robot, ros2):
     assert (status, out.strip()) == (0, answer.text.strip())
 
 
+def test_what_is_not_tracked_any_more_is_found(robot, ros2):
+    robot.track(robot.clock.tick(), picture())
+    ros2(robot, 'track', 'red', '--box', '60,80,120,150')
+    text = robot.describe('red', detail='phrase').answers[0].text
+    robot.remove('red')
+    status, out, _ = ros2(robot, 'find', *text.split())
+    assert status == 0 and out.startswith('red  1.00  not tracked  seen last at ') and text in out
+    assert ros2(robot, 'find', 'xylophone') == (1, '', '')
+
+
 def test_clicks_on_and_off_an_object_select_it(robot, ros2):
     robot.track(robot.clock.tick(), picture())
     status, out, _ = ros2(robot, 'track', '--click', '90,115', '--click', '100,120', '--off', '10,10')

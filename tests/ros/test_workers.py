@@ -7,12 +7,13 @@ from types import SimpleNamespace
 
 import pytest
 from ros_support import picture
-from standin_node import TRACKED, UNCERTAIN, StandInEngine
+from standin_node import TRACKED, UNCERTAIN, StandInEngine, StandInWatch
 
 from pixelrefer.msg import ErrorCode, TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.prompt import Click
+from pixelrefer_ros import models
 from pixelrefer_ros import worker as worker_module
 from pixelrefer_ros.cameras import Cameras
 from pixelrefer_ros.counters import Counters
@@ -32,6 +33,12 @@ TENTH = 100_000_000
 
 def frame(number: int) -> Frame:
     return Frame(picture(size=(64, 48)), number * TENTH)
+
+
+@pytest.fixture(autouse=True)
+def standing_in(monkeypatch):
+    """No model looks at what is tracked or told."""
+    monkeypatch.setattr(models, 'watch', lambda epoch, fixed_frame: StandInWatch())
 
 
 class Listener:
