@@ -121,7 +121,6 @@ class Recorder:
     def _write(self, batch: list[Record]) -> None:
         try:
             self.store.write(batch)
-            self.store.segments.sync()
             gone = trim(self.store, self.bounds)
         except (PixelReferError, OSError) as error:
             said = error.message if isinstance(error, PixelReferError) else str(error)

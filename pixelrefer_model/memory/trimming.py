@@ -5,10 +5,12 @@ A segment that has to go is emptied: what stays of it is appended to the newest 
 deleted. So no call rewrites more than one segment.
 """
 
+import logging
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.bounds import Bounds
 from pixelrefer_model.memory.record import EVENTS
 from pixelrefer_model.memory.segments import Place
@@ -21,6 +23,8 @@ SPARSE = 0.5
 #: Calls that may follow one another while the store is over its bound: a recorder that trims
 #: after each batch must not stand still for all of them at once.
 MOST_STEPS = 8
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ def trim(store: MemoryStore, bounds: Bounds) -> Trimmed:
     return gone
 
 
+def compact(store: MemoryStore) -> None:
+    """Give back what no observation wants of any segment; nothing goes. Raises PixelReferError
+    MEMORY."""
+    store.segments.begin_next()
+    while _compact_sparse(store, share=1.0):
+        pass
+
+
 def delete(database: sqlite3.Connection, numbers: Sequence[int]) -> None:
     """Take observations out of the database; their bytes stay in their segments."""
     database.executemany('DELETE FROM observations WHERE number = ?', [(n,) for n in numbers])
@@ -56,7 +68,8 @@ def empty(store: MemoryStore, segment: int, leave: Sequence[int] = (), *,
     """Delete a segment's file after all of its observations but `leave` were appended to the newest
     one; those in `leave` are deleted. Where the process is killed meanwhile either all of it has
     happened or nothing, but for bytes that the next start cuts off."""
-    with store.transaction() as database:
+    # Lasting: a power cut must not bring rows back whose file is deleted.
+    with store.transaction(lasting=True) as database:
         delete(database, leave)
         rows = database.execute(
             'SELECT number, segment, offset, length, crc FROM observations WHERE segment = ? '
@@ -64,10 +77,16 @@ def empty(store: MemoryStore, segment: int, leave: Sequence[int] = (), *,
         if segment == store.segments.newest:
             store.segments.begin_next()
         for number, *place in rows:
-            moved = store.segments.append(store.segments.read(Place(*place)))
+            try:
+                tokens = store.segments.read(Place(*place))
+            except PixelReferError as lost:
+                # Else one damaged place would keep the memory from being trimmed for good.
+                _log.error('an observation is let go of: %s', lost.message)
+                delete(database, [number])
+                continue
+            moved = store.segments.append(tokens)
             database.execute('UPDATE observations SET segment = ?, offset = ? WHERE number = ?',
                              (moved.segment, moved.offset, number))
-        store.segments.sync()
     store.segments.drop(segment, overwrite=overwrite)
 
 
@@ -147,10 +166,12 @@ def _by_age_and_count(store: MemoryStore, bounds: Bounds) -> Trimmed:
     return Trimmed(len(leave))
 
 
-def _compact_sparse(store: MemoryStore) -> None:
-    """Empty one segment that holds little that is still wanted; not the one that grows."""
+def _compact_sparse(store: MemoryStore, share: float = SPARSE) -> bool:
+    """Empty one segment of which less than a share is still wanted; not the one that grows. Whether
+    there was one."""
     for segment in store.segments.numbers():
-        size = store.segments.size(segment)
-        if segment != store.segments.newest and _wanted(store, segment) <= SPARSE * size:
+        wanted, size = _wanted(store, segment), store.segments.size(segment)
+        if segment != store.segments.newest and wanted < size and wanted <= share * size:
             empty(store, segment)
-            break
+            return True
+    return False

@@ -112,6 +112,31 @@ def test_a_file_of_which_little_is_wanted_gives_its_room_back(store):
     check(store)
 
 
+def test_what_nothing_wants_of_any_file_is_given_back_and_nothing_else(store):
+    store.write([sighting(n) for n in range(50)])
+    with store.transaction() as database:
+        trimming.delete(database, [m.number for m in store.moments('mug', ALL)[::3]])
+    left = seconds(store)
+    trimming.compact(store)
+    assert store.segments.bytes() == 33 * SEGMENT // EACH and seconds(store) == left
+    check(store)
+    files = store.segments.numbers()
+    trimming.compact(store)
+    assert store.segments.numbers() == files
+
+
+def test_damaged_tokens_are_let_go_of_and_do_not_keep_the_memory_from_being_trimmed(
+        store, monkeypatch):
+    store.write([sighting(n) for n in range(100)])
+    file = store.folder / 'tokens' / '00000001.tokens'
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+    within(store, monkeypatch, 3 * SEGMENT)
+    assert 0 not in seconds(store) and 99 in seconds(store)
+    check(store)
+
+
 def test_answers_and_events_are_bounded_too(store, monkeypatch):
     from pixelrefer_model.memory.record import Happening, Told
     monkeypatch.setattr(trimming, 'MOST_ROWS', 5)
