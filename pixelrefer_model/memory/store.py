@@ -131,6 +131,21 @@ class MemoryStore:
             raise PixelReferError(
                 'MEMORY', f'{self.folder}: {error.strerror}; a disk with room is allowed') from error
 
+    def shrink(self, slack: int) -> None:
+        """Give back what the database has freed and what its log holds, where either is more than
+        so many bytes, as far as readers let it. Raises PixelReferError MEMORY."""
+        try:
+            free, size = (self._write.execute(f'PRAGMA {name}').fetchone()[0]
+                          for name in ('freelist_count', 'page_size'))
+            if free * size > slack:
+                # `execute` would take one step of it, which frees one page.
+                self._write.executescript('PRAGMA incremental_vacuum')
+            log = Path(f'{self._path}-wal')
+            if free * size > slack or log.exists() and log.stat().st_size > slack:
+                self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        except sqlite3.Error as error:
+            raise schema.unusable(self._path, error) from error
+
     def pack(self) -> None:
         """Give freed pages back and empty the write-ahead log. Raises PixelReferError MEMORY."""
         with self._reading:  # a reader would keep the log
