@@ -13,6 +13,7 @@ until a batch is written. `--small` is for trying it out: its figures mean nothi
 """
 
 import argparse
+import dataclasses
 import statistics
 import sys
 import tempfile
@@ -30,6 +31,7 @@ from tqdm import tqdm
 
 from benchmarks.figures import Curve, draw, ran_on
 from benchmarks.load_memory import resident
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Observation, Span
 from pixelrefer_model.memory.bounds import Bounds
 from pixelrefer_model.memory.long_memory import ALWAYS, LongMemory
@@ -70,10 +72,12 @@ REAL = Stream(hours=0.5, shape=(32, 1536), bytes=256 * MIB, segment_bytes=SEGMEN
 @dataclass
 class Hour:
     """Of one hour (or another stretch) of image time. insert: seconds of each record that was
-    written, by batch; select: of a question about one object, about all of them; file, ram: most
-    bytes of the store, after a batch, and of the process."""
+    written, by batch; cpu: seconds of processor time, alike; stall: seconds of the slowest batch;
+    select: of a question about one object, about all of them; file, ram: most bytes of the store,
+    after a batch, and of the process."""
 
     insert: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     stall: float = 0.0
     select: list[float] = field(default_factory=list)
     select_all: list[float] = field(default_factory=list)
@@ -154,10 +158,11 @@ def simulate(stream: Stream, folder: Path, stretches: int) -> Run:
             Recorder(store, Bounds(bytes=stream.bytes)) as recorder:
         memory, names, asked = LongMemory(KeepLast(32), recorder), [], -1
         every = round(stream.frames / stretches * SECOND / RATE)
+        apart = min(60 * SECOND, every // 4)
         for batch in tqdm(records(stream), f'{stream.hours:g} h', mininterval=5):
             stamp = batch[-1].stamp_ns
             hour = run.hours[min(stretches - 1, stamp // every)]
-            begin = time.perf_counter()
+            begin, worked = time.perf_counter(), time.process_time()
             for record in batch:
                 if isinstance(record, Observation):
                     memory.observe([record])
@@ -166,12 +171,13 @@ def simulate(stream: Stream, folder: Path, stretches: int) -> Run:
             recorder.call(lambda _: None)
             seconds = time.perf_counter() - begin
             hour.insert.append(seconds / len(batch))
+            hour.cpu.append((time.process_time() - worked) / len(batch))
             hour.stall = max(hour.stall, seconds)
             hour.file = max(hour.file, store.bytes())
             run.records += len(batch)
             run.came += sum(one.bytes for one in batch if isinstance(one, Observation))
-            if stamp // (60 * SECOND) > asked:
-                asked = stamp // (60 * SECOND)
+            if stamp // apart > asked:
+                asked = stamp // apart
                 names = [one.object_id for one in store.objects()]
                 _ask(memory, sorted(names), asked, hour)
                 hour.ram = max(hour.ram, resident('VmRSS'))
@@ -191,7 +197,6 @@ def _ask(memory: LongMemory, names: Sequence[str], turn: int, hour: Hour) -> Non
 
 def _look_back(store: MemoryStore, run: Run) -> None:
     """Check what is left in the end."""
-    from pixelrefer_model.errors import PixelReferError
     run.integrity = store.query('PRAGMA integrity_check')[0][0]
     end, run.ends = run.stream.frames * SECOND // RATE, True
     for number in range(run.stream.objects):
@@ -204,3 +209,94 @@ def _look_back(store: MemoryStore, run: Run) -> None:
                 store.observations([moment])
             except PixelReferError:
                 run.lost += 1
+
+
+#: What is told of each hour: heading, value, and its unit's size.
+COLUMNS = (
+    ('a record written, ms', lambda hour: statistics.fmean(hour.insert), 1e-3),
+    ('of it processor, ms', lambda hour: statistics.fmean(hour.cpu), 1e-3),
+    ('slowest batch, s', lambda hour: hour.stall, 1.0),
+    ('choosing of one object, ms', lambda hour: statistics.median(hour.select), 1e-3),
+    ('of all objects, ms', lambda hour: statistics.median(hour.select_all), 1e-3),
+    ('store, MiB', lambda hour: hour.file, MIB),
+    ('process, MiB', lambda hour: hour.ram, MIB),
+)
+
+
+def table(run: Run) -> list[str]:
+    """By hour, and the last one against the first."""
+    values = [[of(hour) for hour in run.hours] for _, of, _ in COLUMNS]
+    units = [unit for *_, unit in COLUMNS]
+    rows = [[f'{row[place] / unit:.3g}' if row[place] < 1000 * unit else
+             f'{row[place] / unit:.0f}' for row, unit in zip(values, units)]
+            for place in range(len(run.hours))]
+    names = [f'{run.stream.hours * (n + 1) / len(run.hours):g} h' for n in range(len(run.hours))]
+    ratios = [f'{row[-1] / row[0]:.2f}' for row in values]
+    return [f'| until | {" | ".join(heading for heading, *_ in COLUMNS)} |',
+            '|---' * (len(COLUMNS) + 1) + '|',
+            *(f'| {name} | {" | ".join(row)} |' for name, row in zip(names, rows)),
+            f'| last to first | {" | ".join(ratios)} |']
+
+
+def words(run: Run) -> list[str]:
+    """What was done, and what came of it."""
+    stream, (tokens, dim) = run.stream, run.stream.shape
+    return [
+        f'## {stream.hours:g} hours, tokens of [{tokens}, {dim}], at most '
+        f'{stream.bytes / MIB:g} MiB', '',
+        f'{stream.objects} objects, {run.records} records in batches of at most '
+        f'{stream.batch / RATE:g} s, {run.came / MIB:.0f} MiB of tokens, through a store of at most '
+        f'{stream.bytes / MIB:g} MiB with files of {stream.segment_bytes / MIB:g} MiB; an event of '
+        f'each object every {stream.event_s:g} s. It took {run.seconds:.0f} s: '
+        f'{stream.hours * 3600 / run.seconds:.0f} times as fast as it happens. {run.dropped} '
+        f'records were dropped. In the end {run.left} observations are left, of {run.lost} the '
+        f'tokens are lost, first and last sightings are {"there" if run.ends else "**gone**"}, and '
+        f'integrity_check says {run.integrity!r}.', '', *table(run), '',
+        *([f'**{fault}**' for fault in run.faults] or ['The bound held after every batch.']), '']
+
+
+def curves(run: Run) -> list[Curve]:
+    """Cost and size by hours of image time."""
+    shape = '[{}, {}]'.format(*run.stream.shape)
+    made = [Curve(f'{shape}: a record', 'hour', measure='ms'),
+            Curve(f'{shape}: choosing from the past', 'hour', measure='ms'),
+            Curve(f'{shape}: size', 'hour', measure='MiB')]
+    places = (0, 0, None, 1, 1, 2, 2)
+    for place, (heading, of, unit) in zip(places, COLUMNS, strict=True):
+        for number, hour in enumerate(run.hours if place is not None else ()):
+            at = run.stream.hours * (number + 1) / len(run.hours)
+            made[place].add(heading.rpartition(',')[0], at, of(hour) / unit)
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure, write and print; exit status 1 where the store did what it must not."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'memory_stream.md')
+    parser.add_argument('--folder', type=Path, help='where the memory is, on the disk to measure')
+    parser.add_argument('--small', action='store_true', help='minutes, to try the command')
+    options = parser.parse_args(arguments)
+    streams = (TINY, REAL) if not options.small else (
+        dataclasses.replace(TINY, hours=0.1, bytes=3 * MIB, segment_bytes=MIB // 4),)
+    torch.set_num_threads(1)
+    runs = []
+    for stream in streams:
+        with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+            runs.append(simulate(stream, Path(folder), 8 if stream.hours >= 1 else 5))
+    picture = options.out.with_suffix('.png')
+    draw([curve for run in runs for curve in curves(run)], picture)
+    text = '\n'.join([
+        '# The memory over hours', '',
+        f'`./run python benchmarks/memory_stream.py`, on {ran_on()}', '',
+        'A record is an observation (every 0.5 s of each object, and at events), an event or an '
+        'answer. Written: mean over the batches, from handing over to on the disk and trimmed. '
+        'Choosing: 8 moments of all that is remembered, with their tokens, median; of one object, '
+        'and of all at once.', '',
+        *(line for run in runs for line in words(run)), f'![by hours]({picture.name})', ''])
+    options.out.write_text(text, encoding='utf-8')
+    print(text)
+    return int(any(run.faults for run in runs))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
