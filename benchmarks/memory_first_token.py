@@ -5,8 +5,8 @@ remembered frames anew.
     ./run python benchmarks/memory_first_token.py
 
 Writes benchmarks/memory_first_token.md. The packaged model on one thread of the CPU; one object of
-80 px a side in images of 640x480. From the memory: the observations are chosen and read from a store
-on disk, and the prompt is prefilled, wholly or behind the prefix that an earlier question left.
+80 px a side in images of 640x480. From the memory: the observations are chosen and read from a
+store on disk, and the prompt is prefilled, wholly or behind the prefix that an earlier question left.
 Anew: the frames, which somebody has kept in RAM, are encoded again, and the prompt is prefilled.
 All ways in turn, in one run; a question that calls the vision tower is a fault.
 """
@@ -128,8 +128,8 @@ def measure(frames: int, repeats: int, folder: Path) -> Row:
 
 def table(rows: Sequence[Row]) -> list[str]:
     """Of each count of frames; the targets are of the last."""
-    lines = ['| frames | prompt, tokens | from the memory, ms | prefix kept, ms | encoded anew, ms | '
-             'memory is faster | with the prefix |', '|---' * 7 + '|']
+    lines = ['| frames | prompt, tokens | from the memory, ms | prefix kept, ms '
+             '| encoded anew, ms | memory is faster | with the prefix |', '|---' * 7 + '|']
     for row in rows:
         times = [row.times_as_fast(ours) for ours in (row.remembered, row.kept)]
         said = [f'{value:.1f} times' for value in times]

@@ -5,7 +5,8 @@
 
 Writes benchmarks/memory_kill.md. 200 times a child process records eight objects at the pace of a
 camera (10 Hz, an observation of each object every 0.5 s, events and answers) into the same folder,
-which is as full as its bound allows, so that it is trimmed; after 0.1 to 1.5 s it is killed (SIGKILL).
+which is as full as its bound allows, so that it is trimmed; after 0.1 to 1.5 s it is killed
+(SIGKILL).
 Each time the memory has to open, its database to be whole, and every observation to have its
 tokens. Lost is what lies between the newest stamp that the child was about to hand over and the
 newest one that is stored. Exit status 1 where anything of that fails, or more than a second is

@@ -42,8 +42,8 @@ class WriteLock:
         except BlockingIOError:
             holder = os.pread(self._file, 32, 0).decode(errors='replace').strip()
             raise PixelReferError(
-                'MEMORY', f'process {holder or "?"} records into {self._path.parent}; one at a time '
-                'is allowed, and reading meanwhile') from None
+                'MEMORY', f'process {holder or "?"} records into {self._path.parent}; one at a '
+                'time is allowed, and reading meanwhile') from None
         except OSError as error:    # the disk may be full
             raise self._refused(error) from error
 

@@ -129,7 +129,8 @@ class MemoryStore:
             raise schema.unusable(self._path, error) from error
         except OSError as error:
             raise PixelReferError(
-                'MEMORY', f'{self.folder}: {error.strerror}; a disk with room is allowed') from error
+                'MEMORY', f'{self.folder}: {error.strerror}; a disk with room is allowed'
+                ) from error
 
     def shrink(self, slack: int) -> None:
         """Give back what the database has freed and what its log holds, where either is more than
