@@ -40,11 +40,13 @@ class Ratio:
 
 @dataclass
 class Curve:
-    """Seconds by a size, one line for each way. unit: of the size, for words."""
+    """Seconds by a size, one line for each way. unit: of the size, for words; measure: of what
+    else than seconds it is, for the picture."""
 
     title: str
     unit: str
     lines: dict[str, dict[float, float]] = field(default_factory=dict)
+    measure: str = 'seconds'
 
     def add(self, line: str, size: float, seconds: float) -> None:
         """One more point."""
@@ -84,7 +86,7 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
             axis.plot(list(points.keys()), list(points.values()), marker='o', label=line)
         axis.set_title(curve.title)
         axis.set_xlabel(curve.unit)
-        axis.set_ylabel('seconds')
+        axis.set_ylabel(curve.measure)
         axis.set_ylim(bottom=0)
         axis.grid(alpha=0.3)
         axis.legend(fontsize='small')

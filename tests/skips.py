@@ -34,6 +34,15 @@ def _shared_memory() -> bool:
     return Path('/dev/shm').exists() and shutil.disk_usage('/dev/shm').free >= 1 << 30
 
 
+def _mount() -> bool:
+    sys.path.append(str(LIST.with_name('memory')))
+    try:
+        from small_disk import may_mount
+    finally:
+        sys.path.pop()
+    return may_mount()
+
+
 #: What tests need that is no package to import.
 OTHER_NEEDS: dict[str, Callable[[], bool]] = {
     'linux': lambda: sys.platform == 'linux',
@@ -41,6 +50,7 @@ OTHER_NEEDS: dict[str, Callable[[], bool]] = {
     'torch-2.9': _muon,
     'browser': _browser,
     'shared-memory': _shared_memory,
+    'mount': _mount,
 }
 
 

@@ -8,14 +8,13 @@ need it for themselves.
 import argparse
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
 
-#: Name of what `export` writes beside the tokens.
-RECORDS = 'memory.jsonl'
 _UNITS = {'': 1, 'k': 1 << 10, 'm': 1 << 20, 'g': 1 << 30}
 
 
@@ -37,8 +36,8 @@ def add(verbs: argparse._SubParsersAction) -> argparse.ArgumentParser:
     act('list', _list, 'name every object, the one seen last first')
     act('show', _show, 'tell what is remembered of one object, in the order of time').add_argument(
         'object', metavar='ID', help='as in `list`')
-    export = act('export', _export, f'write all but the tokens to {RECORDS} in another folder')
-    export.add_argument('into', type=Path, metavar='INTO', help='folder; it is made')
+    export = act('export', _export, 'write all but the tokens to memory.jsonl in another folder')
+    export.add_argument('into', type=Path, metavar='INTO', help='folder; it is made, or is empty')
     export.add_argument('--tokens', action='store_true',
                         help='the object tokens too, a safetensors file for each object')
     prune = act('prune', _prune, 'let go of what is too much, old detail before old objects')
@@ -61,11 +60,12 @@ def run(given: argparse.Namespace) -> int:
 # --- looking
 
 def _list(given: argparse.Namespace) -> tuple[Any, str]:
+    from pixelrefer_model.memory.exporting import time
     from pixelrefer_model.memory.store import MemoryStore
     with MemoryStore.read(given.folder) as store:
         found = [{
             'id': one.object_id, 'camera': one.camera, 'observations': one.observations,
-            'first': _time(one.first_line, one.first_ns), 'last': _time(one.last_line, one.last_ns),
+            'first': time(one.first_line, one.first_ns), 'last': time(one.last_line, one.last_ns),
             'where': _place(store.where(one.object_id))} for one in store.objects()]
         held = store.bytes()
     lines = [f'{one["id"]}: {one["observations"]} observations by {one["camera"]}, '
@@ -75,46 +75,17 @@ def _list(given: argparse.Namespace) -> tuple[Any, str]:
 
 
 def _show(given: argparse.Namespace) -> tuple[Any, str]:
+    from pixelrefer_model.memory.exporting import records
     from pixelrefer_model.memory.store import MemoryStore
     with MemoryStore.read(given.folder) as store:
         ids = [one.object_id for one in store.objects()]
         if given.object not in ids:
             raise PixelReferError('UNKNOWN_ID', f'nothing is remembered of {given.object!r}; the '
                                   f'objects are: {", ".join(map(repr, ids[:50])) or "none"}')
-        records = [record for record in _records(store)
-                   if given.object in (record.get('object'), record.get('other'),
-                                       *record.get('objects', ()))]
-    return records, '\n'.join(_line(record) for record in records)
-
-
-def _records(store: Any) -> Iterator[dict[str, Any]]:
-    """Observations, events and answers, in the order of time."""
-    rows = [
-        (line, stamp, 0, {
-            'kind': 'observation', 'object': object_id, 'camera': camera, 'time': _time(line, stamp),
-            'epoch': epoch, 'reason': reason, 'box': [x, y, width, height], 'area': area,
-            'mask': None if mask is None else {
-                'counts': mask, 'height': mask_height, 'width': mask_width},
-            'where': None if frame is None else {'frame': frame, 'position': [px, py, pz]},
-            'tokens': tokens, 'key': key, 'number': number})
-        for (number, object_id, line, stamp, epoch, camera, x, y, width, height, area, mask,
-             mask_height, mask_width, frame, px, py, pz, reason, tokens, key) in store.query(
-            'SELECT o.number, object, line, stamp_ns, epoch, camera, x, y, width, height, area, '
-            'mask, mask_height, mask_width, position_frame, px, py, pz, reason, tokens, k.key '
-            'FROM observations o JOIN keys k ON k.number = o.key')]
-    rows += [(line, stamp, 1, {
-        'kind': 'event', 'object': object_id, 'other': other, 'time': _time(line, stamp),
-        'epoch': epoch, 'event': kind, 'text': text})
-        for object_id, other, line, epoch, stamp, kind, text in store.query(
-            'SELECT object, other, line, epoch, stamp_ns, kind, text FROM events')]
-    rows += [(line, stamp, 2, {
-        'kind': 'answer', 'objects': json.loads(objects), 'time': _time(line, stamp),
-        'epoch': epoch, 'question': question, 'text': text, 'confidence': confidence,
-        'model': model})
-        for line, epoch, stamp, question, text, confidence, model, objects in store.query(
-            'SELECT line, epoch, stamp_ns, question, text, confidence, model, objects '
-            'FROM answers')]
-    return (record for *_, record in sorted(rows, key=lambda row: row[:3]))
+        told = [record for record in records(store)
+                if given.object in (record.get('object'), record.get('other'),
+                                    *record.get('objects', ()))]
+    return told, '\n'.join(_line(record) for record in told)
 
 
 def _line(record: dict[str, Any]) -> str:
@@ -130,35 +101,15 @@ def _line(record: dict[str, Any]) -> str:
 # --- taking out
 
 def _export(given: argparse.Namespace) -> tuple[Any, str]:
+    from pixelrefer_model.memory.exporting import export
     from pixelrefer_model.memory.store import MemoryStore
-    files = 0
     with MemoryStore.read(given.folder) as store:
-        try:
-            given.into.mkdir(parents=True, exist_ok=True)
-            count = 0
-            with (given.into / RECORDS).open('w', encoding='utf-8') as out:
-                for count, record in enumerate(_records(store), 1):
-                    out.write(json.dumps(record) + '\n')
-            for number, one in enumerate(store.objects() if given.tokens else ()):
-                _export_tokens(store, one, given.into / f'{number:04d}.safetensors')
-                files += 1
-        except OSError as error:
-            raise PixelReferError('MEMORY', f'{given.into}: {error.strerror}; a folder that can be '
-                                  'written is allowed') from error
-    return ({'records': count, 'token_files': files, 'folder': str(given.into)},
-            f'{count} records and {files} files of tokens in {given.into}')
-
-
-def _export_tokens(store: Any, one: Any, path: Path) -> None:
-    """The tokens of an object, by the numbers of its observations."""
-    from safetensors.torch import save_file
-
-    from pixelrefer_model.memory.record import Moment
-    moments = [Moment(*row) for row in store.query(
-        'SELECT o.number, o.object, o.line, o.stamp_ns, o.reason, k.key FROM observations o '
-        'JOIN keys k ON k.number = o.key WHERE o.object = ? ORDER BY o.number', (one.object_id,))]
-    save_file({str(moment.number): seen.tokens for moment, seen in zip(
-        moments, store.observations(moments))}, path, metadata={'object': one.object_id})
+        made = export(store, given.into, tokens=given.tokens)
+    left_out = (f'; the tokens of {made.left_out} observations went meanwhile or are damaged'
+                if made.left_out else '')
+    return ({**asdict(made), 'folder': str(given.into)},
+            f'{made.records} records and {made.token_files} files of tokens in {given.into}'
+            f'{left_out}')
 
 
 # --- making smaller
@@ -190,11 +141,13 @@ def _prune(given: argparse.Namespace) -> tuple[Any, str]:
 
 def _vacuum(given: argparse.Namespace) -> tuple[Any, str]:
     from pixelrefer_model.memory.store import MemoryStore
+    from pixelrefer_model.memory.trimming import compact
     with MemoryStore.open(_there(given.folder)) as store:
         before = store.bytes()
         said = store.query('PRAGMA integrity_check')[0][0]
         if said != 'ok':
             raise PixelReferError('MEMORY', f'{given.folder}: {said}')
+        compact(store)
         store.pack()
         after = store.bytes()
     return ({'integrity': said, 'bytes_before': before, 'bytes': after},
@@ -219,11 +172,6 @@ def _bytes(text: str) -> int:
 
 
 # --- words
-
-def _time(line: int, stamp_ns: int) -> dict[str, int]:
-    """line: of time, a new one begins where stamps go back."""
-    return {'line': line, 'stamp_ns': stamp_ns}
-
 
 def _said(time: dict[str, int]) -> str:
     return f'{time["line"]}: {time["stamp_ns"] / 1e9:.3f} s'

@@ -11,8 +11,9 @@ from pixelrefer_model.errors import PixelReferError
 class ThinOut:
     """Old detail goes before old objects. When a segment has to go, what it holds of an object is
     thinned: its first and last sighting and its events stay, and of the rest every `every`-th; so
-    what is old is thinned again and again. Where nothing is left to be thinned, the object that
-    was seen longest ago goes wholly."""
+    what is old is thinned again and again. Where that no longer makes room worth mentioning, events
+    are half of what is kept, and are thinned with the rest. Where nothing is left to be thinned,
+    the objects that were seen longest ago go wholly."""
 
     every: int = 2
 

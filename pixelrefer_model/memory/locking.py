@@ -23,19 +23,30 @@ class WriteLock:
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o644)
         except OSError as error:
-            raise PixelReferError('MEMORY', f'{self._path}: {error.strerror}; a folder that can be '
-                                  'written is allowed') from error
+            raise self._refused(error) from error
         try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(self._file, 32, 0).decode(errors='replace').strip()
+            self._hold()
+        except BaseException:
             os.close(self._file)
-            raise PixelReferError(
-                'MEMORY', f'process {holder or "?"} records into {self._path.parent}; one at a time '
-                'is allowed, and reading meanwhile') from None
-        os.truncate(self._file, 0)
-        os.pwrite(self._file, f'{os.getpid()}\n'.encode(), 0)
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         os.close(self._file)
+
+    def _hold(self) -> None:
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.truncate(self._file, 0)
+            os.pwrite(self._file, f'{os.getpid()}\n'.encode(), 0)
+        except BlockingIOError:
+            holder = os.pread(self._file, 32, 0).decode(errors='replace').strip()
+            raise PixelReferError(
+                'MEMORY', f'process {holder or "?"} records into {self._path.parent}; one at a '
+                'time is allowed, and reading meanwhile') from None
+        except OSError as error:    # the disk may be full
+            raise self._refused(error) from error
+
+    def _refused(self, error: OSError) -> PixelReferError:
+        return PixelReferError('MEMORY', f'{self._path}: {error.strerror}; a folder that can be '
+                               'written is allowed')

@@ -54,6 +54,19 @@ class RamSegments:
     def sync(self) -> None:
         """Nothing has to reach a disk."""
 
+    @property
+    def end(self) -> tuple[int, int]:
+        """Number of the newest segment and its bytes, for `cut`."""
+        return self._number, len(self._data.get(self._number, b''))
+
+    def cut(self, end: tuple[int, int]) -> None:
+        """Let go of all that was appended since this was the `end`."""
+        self._number, size = end
+        for number in [one for one in self._data if one > self._number]:
+            del self._data[number]
+        if self._number in self._data:
+            del self._data[self._number][size:]
+
     def read(self, place: Place) -> bytes:
         """The bytes at a place. Raises PixelReferError MEMORY where the segment was dropped."""
         segment = self._data.get(place.segment)

@@ -148,23 +148,22 @@ class Recorder:
     def _write(self, batch: list[Record]) -> None:
         if not batch:
             return
+        written = 0
         try:
             self.store.write(batch)
-            self.store.segments.sync()
-            gone = trim(self.store, self.bounds)
+            written = len(batch)
+            self.trimmed += trim(self.store, self.bounds).observations
         except (PixelReferError, OSError) as error:
             said = error.message if isinstance(error, PixelReferError) else str(error)
             if not self.problem:
                 _log.error('nothing is recorded for %g s: %s', REST_S, said)
             with self._condition:
                 self.problem = f'nothing is recorded: {said}'
-                self.dropped += len(batch)
                 self._rest_until = time.monotonic() + REST_S
-            return
         except Exception:  # edge of the thread: it has to outlive one batch
             _log.exception('recording')
-            self.dropped += len(batch)
-            return
-        self.problem = ''
-        self.written += len(batch)
-        self.trimmed += gone.observations
+        else:
+            self.problem = ''
+        with self._condition:
+            self.written += written
+            self.dropped += len(batch) - written

@@ -7,6 +7,7 @@ log a process that is killed loses nothing that was committed; a power cut may l
 that were not yet on the disk, and never the database.
 """
 
+import os
 import sqlite3
 from pathlib import Path
 
@@ -62,22 +63,52 @@ STEPS = (
     CREATE TRIGGER words_out AFTER DELETE ON words BEGIN
         INSERT INTO found (found, rowid, text) VALUES ('delete', old.number, old.text); END;
     """,
+    # What is wanted of each segment is summed up after each write, without a look at the rows.
+    """
+    DROP INDEX places;
+    CREATE INDEX places ON observations (segment, offset, length);
+    """,
 )
 VERSION = len(STEPS)
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     """A connection to a database that `prepare` has made ready; any thread may use it, one at a
-    time. Raises PixelReferError MEMORY."""
+    time. Raises PixelReferError MEMORY.
+
+    A database in a folder that cannot be written is read as it is, if nobody has left a log beside
+    it: SQLite has nowhere to put what readers and a writer share.
+    """
+    log = Path(f'{path}-wal')
     try:
-        connection = sqlite3.connect(
-            f'{path.resolve().as_uri()}{"?mode=ro" if read_only else ""}', uri=True,
-            timeout=LOCK_WAIT_S, isolation_level=None, check_same_thread=False)
-        connection.execute('PRAGMA synchronous = NORMAL')
-        connection.execute('PRAGMA secure_delete = ON')
-        return connection
+        return _connect(path, '?mode=ro' if read_only else '')
+    except sqlite3.Error as error:
+        if not read_only or os.access(path.parent, os.W_OK):
+            raise unusable(path, error) from error
+        if log.exists() and log.stat().st_size:
+            raise PixelReferError(
+                'MEMORY', f'{path}: what {log.name} holds is not in the database yet, and '
+                f'{path.parent} cannot be written; a copy of the folder that can is allowed'
+                ) from error
+    try:
+        return _connect(path, '?mode=ro&immutable=1')
     except sqlite3.Error as error:
         raise unusable(path, error) from error
+
+
+def _connect(path: Path, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        f'{path.resolve().as_uri()}{how}', uri=True, timeout=LOCK_WAIT_S, isolation_level=None,
+        check_same_thread=False)
+    try:
+        connection.execute('PRAGMA synchronous = NORMAL')
+        connection.execute('PRAGMA secure_delete = ON')
+        # So that what cannot be read fails here.
+        connection.execute('SELECT count(*) FROM sqlite_master')
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def prepare(path: Path) -> None:

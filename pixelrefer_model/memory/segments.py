@@ -41,6 +41,7 @@ class Segments:
         self._most_bytes = most_bytes
         self._number = max(self.numbers(), default=0)
         self._file: BinaryIO | None = None
+        self._synced = True
 
     def __enter__(self) -> 'Segments':
         return self
@@ -67,7 +68,8 @@ class Segments:
         return self._path(number).stat().st_size
 
     def begin_next(self) -> None:
-        """Append to a new file from now on."""
+        """Append to a new file from now on. Raises OSError."""
+        self.sync()
         self._close()
         self._number += 1
 
@@ -87,21 +89,38 @@ class Segments:
         Raises OSError."""
         if self._file is None or self._file.tell() >= self._most_bytes:
             self._begin()
-        offset = self._file.tell()
+        offset, rest = self._file.tell(), memoryview(data)
+        self._synced = False
         try:
-            self._file.write(data)
+            while rest:     # a full disk takes a part, and refuses only the next
+                rest = rest[self._file.write(rest):]
         except OSError:
-            # A full disk may have taken a part.
-            self._close()
-            with suppress(OSError):
-                os.truncate(self._path(self._number), offset)
+            self.cut((self._number, offset))
             raise
         return Place(self._number, offset, len(data), zlib.crc32(data))
 
     def sync(self) -> None:
         """Let the disk have what was appended. Raises OSError."""
-        if self._file is not None:
+        if self._file is not None and not self._synced:
             os.fsync(self._file.fileno())
+        self._synced = True
+
+    @property
+    def end(self) -> tuple[int, int]:
+        """Number of the newest file and its bytes, for `cut`."""
+        path = self._path(self._number)
+        return self._number, path.stat().st_size if path.exists() else 0
+
+    def cut(self, end: tuple[int, int]) -> None:
+        """Let go of all that was appended since this was the `end`. Raises OSError."""
+        self._close()
+        self._number, size = end
+        for number in self.numbers():
+            if number > self._number:
+                self._path(number).unlink()
+        path = self._path(self._number)
+        if path.exists() and path.stat().st_size > size:
+            os.truncate(path, size)
 
     def read(self, place: Place) -> bytes:
         """The bytes at a place. Raises PixelReferError MEMORY where they are not what was
@@ -134,13 +153,17 @@ class Segments:
 
     def _begin(self) -> None:
         """Open the newest file, or begin another where it is full."""
+        self.sync()
         self._close()
         self._number = max(self._number, 1)
         path = self._path(self._number)
         if path.exists() and path.stat().st_size >= self._most_bytes:
             self._number += 1
             path = self._path(self._number)
+        new = not path.exists()
         self._file = path.open('ab', buffering=0)
+        if new:
+            _sync_folder(self._folder)
 
     def _close(self) -> None:
         if self._file is not None:
@@ -149,3 +172,12 @@ class Segments:
 
     def _path(self, number: int) -> Path:
         return self._folder / f'{number:08d}.tokens'
+
+
+def _sync_folder(folder: Path) -> None:
+    """Let the disk have the names of a folder's files."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -113,13 +113,13 @@ class MemoryStore:
     def write(self, records: Sequence[Record]) -> None:
         """Remember, as one transaction. Raises PixelReferError MEMORY where the disk or the
         database refuses; nothing of the call is remembered then."""
-        before = self._line, self._newest_ns
+        before = self._line, self._newest_ns, dict(self._keys)
         try:
             with self.transaction() as database:
                 for record in records:
                     self._enter(database, record)
         except PixelReferError:
-            self._line, self._newest_ns = before
+            self._line, self._newest_ns, self._keys = before
             raise
 
     def refresh(self, database: sqlite3.Connection, object_id: str) -> None:
@@ -135,21 +135,50 @@ class MemoryStore:
                 object_id, last[3], *first[:2], *last[:3]))
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """Changes inside are made as a whole, or with an exception not at all. Raises
-        PixelReferError MEMORY."""
+    def transaction(self, *, lasting: bool = False) -> Iterator[sqlite3.Connection]:
+        """Changes inside are made as a whole, appended tokens among them, or with an exception not
+        at all. lasting: a power cut afterwards does not undo them. Raises PixelReferError MEMORY.
+        """
         try:
             # Of one connection readers would see what is not committed yet.
             with self._reading if self._path is None else nullcontext():
+                end = self.segments.end
+                self._write.execute(f'PRAGMA synchronous = {"FULL" if lasting else "NORMAL"}')
                 self._write.execute('BEGIN IMMEDIATE')
                 try:
                     yield self._write
+                    # The disk has tokens before a row can name them, should the power go.
+                    self.segments.sync()
                     self._write.execute('COMMIT')
-                except BaseException:
-                    if self._write.in_transaction:
-                        self._write.execute('ROLLBACK')
+                except BaseException as error:
+                    # SQLite has rolled back by itself where the disk is full.
+                    if self._write.in_transaction or isinstance(error, sqlite3.Error):
+                        if self._write.in_transaction:
+                            self._write.execute('ROLLBACK')
+                        self.segments.cut(end)
                     raise
-        except (sqlite3.Error, OSError) as error:
+        except sqlite3.Error as error:
+            raise schema.unusable(self._path, error) from error
+        except OSError as error:
+            raise PixelReferError(
+                'MEMORY', f'{self.folder}: {error.strerror}; a disk with room is allowed'
+                ) from error
+
+    def shrink(self, slack: int) -> None:
+        """Give back what the database has freed and what its log holds, where either is more than
+        so many bytes, as far as readers let it. Raises PixelReferError MEMORY."""
+        if self._path is None:
+            return
+        try:
+            free, size = (self._write.execute(f'PRAGMA {name}').fetchone()[0]
+                          for name in ('freelist_count', 'page_size'))
+            if free * size > slack:
+                # `execute` would take one step of it, which frees one page.
+                self._write.executescript('PRAGMA incremental_vacuum')
+            log = Path(f'{self._path}-wal')
+            if free * size > slack or log.exists() and log.stat().st_size > slack:
+                self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+        except sqlite3.Error as error:
             raise schema.unusable(self._path, error) from error
 
     def pack(self) -> None:
@@ -283,6 +312,28 @@ class MemoryStore:
         return [self._observation(moment) for moment in moments]
 
     def _observation(self, moment: Moment) -> Observation:
+        row = self._row(moment)
+        while True:
+            try:
+                data = self.segments.read(Place(*row[-4:]))
+                break
+            except PixelReferError:
+                # Whoever records may have moved them, or forgotten it, since the row was read.
+                before, row = row, self._row(moment)
+                if row == before:
+                    raise
+        object_id, stamp_ns, camera, epoch, *box, area = row[:9]
+        mask, frame, position, reason = row[9:12], row[12], row[13:17], row[17]
+        tokens, dim, dtype = row[18:21]
+        return Observation(
+            object_id, stamp_ns, camera, epoch, tuple(box), area,
+            torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype)).reshape(tokens, dim),
+            moment.key, where=whereabouts(frame, *position), reason=reason,
+            mask=None if mask[0] is None else Rle(*mask))
+
+    def _row(self, moment: Moment) -> tuple:
+        """An observation's columns, the last four the place of its tokens. Raises PixelReferError
+        MEMORY where it was forgotten."""
         rows = self.query(
             'SELECT object, stamp_ns, camera, epoch, x, y, width, height, area, mask, mask_height, '
             'mask_width, position_frame, px, py, pz, covariance, reason, tokens, dim, dtype, '
@@ -290,15 +341,7 @@ class MemoryStore:
         if not rows:
             raise PixelReferError('MEMORY', f'the observation of {moment.object_id!r} at '
                                   f'{moment.stamp_ns / 1e9:.3f} s was forgotten')
-        object_id, stamp_ns, camera, epoch, *box, area = rows[0][:9]
-        mask, frame, position, reason = rows[0][9:12], rows[0][12], rows[0][13:17], rows[0][17]
-        tokens, dim, dtype, *place = rows[0][18:]
-        data = self.segments.read(Place(*place))
-        return Observation(
-            object_id, stamp_ns, camera, epoch, tuple(box), area,
-            torch.frombuffer(bytearray(data), dtype=getattr(torch, dtype)).reshape(tokens, dim),
-            moment.key, where=whereabouts(frame, *position), reason=reason,
-            mask=None if mask[0] is None else Rle(*mask))
+        return rows[0]
 
     def count(self, table: str) -> int:
         """How many objects, observations, events or answers are stored."""

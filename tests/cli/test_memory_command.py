@@ -109,6 +109,39 @@ def test_what_is_pruned_is_given_back_over_many_segments(memory, tmp_path):
         assert len(store.observations(store.moments('mug', Span(0, 1 << 60)))) == 10
 
 
+def test_vacuum_gives_back_what_no_observation_has_any_more(memory, tmp_path):
+    with MemoryStore.open(tmp_path / 'half') as store:
+        store.write([sighting(second) for second in range(200)])
+        with store.transaction() as database:
+            database.execute('DELETE FROM observations WHERE number % 3 = 0')
+        kept = store.moments('mug', Span(0, 1 << 60))
+        tokens = store.segments.bytes()
+    said = memory('vacuum', tmp_path / 'half')
+    assert said['bytes'] < said['bytes_before']
+    with MemoryStore.read(tmp_path / 'half') as store:
+        assert store.segments.bytes() == tokens * len(kept) // 200
+        assert store.moments('mug', Span(0, 1 << 60)) == kept
+        assert len(store.observations(kept)) == len(kept)
+
+
+def test_an_earlier_export_is_not_written_over(pixelrefer, folder, tmp_path):
+    assert pixelrefer('memory', 'export', folder, tmp_path / 'out')[0] == 0
+    status, _, err = pixelrefer('memory', 'export', folder, tmp_path / 'out')
+    assert status == 1 and 'not an empty folder' in err
+
+
+@pytest.mark.parametrize('act', ['list', 'show', 'export', 'prune', 'vacuum'])
+def test_a_damaged_memory_is_said_to_be_by_every_verb_and_left_alone(
+        pixelrefer, folder, tmp_path, act):
+    file = folder / 'memory.sqlite'
+    file.write_bytes(file.read_bytes()[:100] + bytes(40_000))
+    before = file.read_bytes()
+    more = {'show': ('mug',), 'export': (tmp_path / 'out',), 'prune': ('--observations', 1)}
+    status, _, err = pixelrefer('memory', act, folder, *more.get(act, ()))
+    assert status == 1 and str(file) in err and len(err.splitlines()) == 1
+    assert file.read_bytes() == before and not (tmp_path / 'out').exists()
+
+
 @pytest.mark.parametrize('arguments, status, told', [
     (('list', 'nowhere'), 1, 'there is no'),
     (('vacuum', 'nowhere'), 1, 'there is no'),

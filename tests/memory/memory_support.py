@@ -16,7 +16,8 @@ def tokens_of(second: float, object_id: str = 'mug') -> torch.Tensor:
 
 
 def sighting(second: float, object_id: str = 'mug', *, epoch: int = 0, key: str = 'k',
-             reason: str = 'interval', where: Whereabouts | None = None) -> Observation:
+             reason: str = 'interval', where: Whereabouts | None = None,
+             mask: str = '0;12') -> Observation:
     return Observation(
         object_id, round(second * SECOND), 'camera', epoch, (1, 2, 3, 4), 12,
-        tokens_of(second, object_id), key, where=where, reason=reason, mask=Rle('0;12', 3, 4))
+        tokens_of(second, object_id), key, where=where, reason=reason, mask=Rle(mask, 3, 4))

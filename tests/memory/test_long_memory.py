@@ -9,7 +9,10 @@ from memory_support import SECOND, sighting, tokens_of
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Now, Span
+from pixelrefer_model.memory.finding import find
+from pixelrefer_model.memory.forgetting import forget
 from pixelrefer_model.memory.long_memory import LongMemory
+from pixelrefer_model.memory.record import Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
 
@@ -151,3 +154,38 @@ def test_joined_and_split_objects_are_so_at_hand_and_in_the_store(recorder):
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
     bowl = memory.select('bowl', Now(), 1, 'k').observations[0]
     assert bowl.object_id == 'bowl' and bowl.stamp_ns == 3 * SECOND
+
+
+@pytest.mark.parametrize('ids, window, most, code', [
+    (['mug', 'fork'], lambda: ALL, 4, 'NO_OBSERVATION'),
+    (['mug'], lambda: ALL, 0, 'BAD_BUDGET'),
+    (['mug'], lambda: Span(5, 4), 4, 'BAD_WINDOW'),
+    (['mug'], lambda: Span(8 * SECOND, 9 * SECOND), 4, 'NO_OBSERVATION'),
+])
+def test_a_question_that_cannot_be_served_says_why_and_changes_nothing(
+        recorder, ids, window, most, code):
+    memory = LongMemory(KeepLast(2), recorder)
+    for n in range(5):
+        memory.observe([sighting(n)])
+    recorder.flush()
+    with pytest.raises(PixelReferError) as caught:
+        memory.select_all(ids, window(), most, 'k')
+    assert caught.value.code == code
+    assert seconds(memory.select('mug', ALL, 9, 'k')) == [0, 1, 2, 3, 4]
+
+
+def test_thousands_of_objects_are_remembered_asked_about_found_and_forgotten(tmp_path):
+    ids = [f'object_{n}' for n in range(3000)]
+    with MemoryStore.open(tmp_path) as store, Recorder(store, most_waiting=9000) as recorder:
+        memory = LongMemory(KeepLast(1), recorder)
+        for second in range(3):
+            memory.observe([sighting(second, one) for one in ids])
+        recorder.flush()
+        assert recorder.dropped == 0 and len(store.objects()) == 3000
+        selections = memory.select_all(ids, ALL, 2, 'k')
+        assert {tuple(seconds(one)) for one in selections} == {(0, 2)}
+        recorder.call(lambda store: store.write([Told(
+            ('object_2718',), 'What is it?', 'a teapot', 0.9, 'm', 0, 2 * SECOND)]))
+        assert [hit.object.object_id for hit in find(store, 'teapot')] == ['object_2718']
+        assert recorder.call(lambda store: forget(store, ids[:2000])) == 6000
+        assert {one.object_id for one in store.objects()} == set(ids[2000:])

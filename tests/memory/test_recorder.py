@@ -76,6 +76,19 @@ def test_a_disk_that_refuses_stops_recording_with_a_reason_until_it_takes_more(s
     assert seconds(store) == [0, 3]
 
 
+def test_what_is_written_and_cannot_be_trimmed_is_written_all_the_same(store, monkeypatch):
+    def refused(*_):
+        raise PixelReferError('MEMORY', 'no room to trim in')
+
+    monkeypatch.setattr(recorder, 'trim', refused)
+    with Recorder(store) as recording:
+        recording.put([sighting(0)])
+        recording.flush()
+        assert (recording.written, recording.dropped) == (1, 0)
+        assert 'no room to trim in' in recording.problem
+    assert seconds(store) == [0]
+
+
 def test_what_others_want_done_is_done_by_the_writing_thread_after_what_waits(store):
     with Recorder(store) as recording:
         recording.put([sighting(0), sighting(1)])

@@ -89,6 +89,16 @@ def test_a_write_that_fails_leaves_nothing_of_itself(folder):
         assert seconds(store) == [1, 3]
 
 
+def test_a_key_of_a_write_that_failed_is_no_other_keys_number(folder):
+    """Else tokens of two keys would be taken for one another's."""
+    with MemoryStore.open(folder) as store:
+        with pytest.raises(PixelReferError):
+            store.write([sighting(1, key='lost'), Happening('mug', None, 0, 3 * SECOND)])
+        store.write([sighting(2, key='other')])
+        store.write([sighting(3, key='lost')])
+        assert [moment.key for moment in store.moments('mug', ALL)] == ['other', 'lost']
+
+
 def test_tokens_that_are_damaged_on_disk_are_said_to_be_lost_and_not_used(folder):
     with MemoryStore.open(folder) as store:
         store.write([sighting(1), sighting(2)])
@@ -130,6 +140,27 @@ def test_a_database_of_something_else_is_left_alone(folder):
         database.execute('CREATE TABLE recipes (name TEXT)')
     database.close()
     assert 'something else' in refused(folder)
+
+
+@pytest.mark.parametrize('harm', ['newer', 'foreign', 'damaged'])
+def test_what_cannot_be_opened_cannot_be_read_either(folder, harm):
+    with MemoryStore.open(folder) as store:
+        store.write([sighting(n) for n in range(300)])
+    file = folder / DATABASE
+    if harm == 'damaged':
+        file.write_bytes(file.read_bytes()[:100] + os.urandom(50_000))
+    else:
+        with sqlite3.connect(file) as database:
+            database.execute('PRAGMA user_version = 99' if harm == 'newer' else
+                             'PRAGMA application_id = 7')
+        database.close()
+    before = file.read_bytes()
+    with pytest.raises(PixelReferError) as caught:
+        MemoryStore.read(folder)
+    assert caught.value.code == 'MEMORY' and str(file) in caught.value.message
+    assert {'newer': 'version 99', 'foreign': 'something else', 'damaged': 'malformed'}[harm] in \
+        caught.value.message
+    assert file.read_bytes() == before
 
 
 @pytest.mark.parametrize('bytes_', [b'no database at all' * 500, None])

@@ -66,6 +66,65 @@ def test_events_outlive_what_was_seen_between_them(store, monkeypatch):
     check(store)
 
 
+def test_events_do_not_crowd_out_all_else_and_what_is_rewritten_for_them_is_bounded(
+        store, monkeypatch):
+    """Else, when nearly all that is kept are events, whole files are rewritten for the little that
+    may go between them."""
+    monkeypatch.setattr(MemoryStore, 'bytes', lambda self: self.segments.bytes())
+    monkeypatch.setattr(Bounds, 'LEAST', 1)
+    rewritten, came, append = [], 0, store.segments.append
+    for n in range(0, 500, 10):
+        store.write([sighting(n + k, reason='moved' if k % 2 else 'interval') for k in range(10)])
+        came += SEGMENT
+        store.segments.append = lambda data: rewritten.append(len(data)) or append(data)
+        trim(store, Bounds(bytes=8 * SEGMENT))
+        store.segments.append = append
+        assert store.segments.bytes() <= 8 * SEGMENT
+    assert sum(rewritten) <= came * (1 - trimming.WORTH) / trimming.WORTH
+    reasons = [moment.reason for moment in store.moments('mug', ALL)]
+    assert reasons.count('moved') <= 0.75 * len(reasons)
+    check(store)
+
+
+def test_any_number_of_objects_that_were_seen_once_stays_within_the_bound(store, monkeypatch):
+    monkeypatch.setattr(MemoryStore, 'bytes', lambda self: self.segments.bytes())
+    monkeypatch.setattr(Bounds, 'LEAST', 1)
+    rewritten, append = [], store.segments.append
+    for n in range(0, 500, 20):
+        store.write([sighting(n + k, f'object_{n + k}') for k in range(20)])
+        store.segments.append = lambda data: rewritten.append(len(data)) or append(data)
+        trim(store, Bounds(bytes=8 * SEGMENT))
+        store.segments.append = append
+        assert store.segments.bytes() <= 8 * SEGMENT
+    left = {one.object_id for one in store.objects()}
+    assert left == {f'object_{n}' for n in range(500 - len(left), 500)} and len(left) > 40
+    assert sum(rewritten) <= 500 * 64
+    check(store)
+
+
+def test_a_lower_bound_is_reached_without_letting_go_of_more_than_it_asks_for(tmp_path):
+    """What the database's file has freed counts until it is given back."""
+    with MemoryStore.open(tmp_path, segment_bytes=64 << 10) as store:
+        store.write([sighting(n, mask='1;' * 1000) for n in range(3000)])
+        before = store.bytes()
+        assert before > 4 << 20
+        for _ in range(30):
+            trim(store, Bounds(bytes=2 << 20))
+        assert store.bytes() <= 2 << 20
+        left = seconds(store)
+        assert len(left) > 400 and (left[0], left[-1]) == (0, 2999)
+
+
+def test_what_was_said_does_not_crowd_out_the_objects(store):
+    from pixelrefer_model.memory.record import Happening
+    store.write([sighting(n) for n in range(100)])
+    store.write([Happening('mug', 'moved', 0, n, text='x' * 100) for n in range(12_000)])
+    for _ in range(5):
+        trim(store, Bounds(bytes=1 << 20))
+    assert store.bytes() <= 1 << 20 and seconds(store) == list(range(100))
+    assert store.query('SELECT max(stamp_ns) FROM events') == [(11_999,)]
+
+
 def test_where_nothing_is_left_to_thin_the_object_seen_longest_ago_goes(store, monkeypatch):
     for n in range(60):
         store.write([sighting(n, f'object_{n}')])
@@ -109,6 +168,31 @@ def test_a_file_of_which_little_is_wanted_gives_its_room_back(store):
     for _ in range(10):
         trim(store, Bounds(observations=5))
     assert len(store.segments.numbers()) < files and store.segments.bytes() <= 2 * SEGMENT
+    check(store)
+
+
+def test_what_nothing_wants_of_any_file_is_given_back_and_nothing_else(store):
+    store.write([sighting(n) for n in range(50)])
+    with store.transaction() as database:
+        trimming.delete(database, [m.number for m in store.moments('mug', ALL)[::3]])
+    left = seconds(store)
+    trimming.compact(store)
+    assert store.segments.bytes() == 33 * SEGMENT // EACH and seconds(store) == left
+    check(store)
+    files = store.segments.numbers()
+    trimming.compact(store)
+    assert store.segments.numbers() == files
+
+
+def test_damaged_tokens_are_let_go_of_and_do_not_keep_the_memory_from_being_trimmed(
+        store, monkeypatch):
+    store.write([sighting(n) for n in range(100)])
+    file = store.folder / 'tokens' / '00000001.tokens'
+    data = bytearray(file.read_bytes())
+    data[0] ^= 1
+    file.write_bytes(data)
+    within(store, monkeypatch, 3 * SEGMENT)
+    assert 0 not in seconds(store) and 99 in seconds(store)
     check(store)
 
 
