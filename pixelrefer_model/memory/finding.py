@@ -60,8 +60,8 @@ def find(store: MemoryStore, words: str = '', *, like: np.ndarray | None = None,
         scores = {i: said[i][0] for i in scores if i in said}
         texts = {i: said[i][1] for i in scores}
     if like is not None:
-        alike = _alike(store, like, key)
-        scores = {i: score * max(0.0, alike[i]) for i, score in scores.items() if i in alike}
+        cosines = alike(store, like, key)
+        scores = {i: score * max(0.0, cosines[i]) for i, score in scores.items() if i in cosines}
     hits = []
     for one in store.objects():
         if one.object_id not in scores or (span and not store.moments(one.object_id, span)):
@@ -103,11 +103,13 @@ def _said(store: MemoryStore, words: str) -> dict[str, tuple[float, str]]:
             for object_id, texts in found.items()}
 
 
-def _alike(store: MemoryStore, like: np.ndarray, key: str) -> dict[str, float]:
-    """The cosine of each object's most alike observation."""
+def alike(store: MemoryStore, like: np.ndarray, key: str, narrowed: str = '',
+          values: Sequence[object] = ()) -> dict[str, float]:
+    """The cosine of each object's most alike observation, of the newest MOST_COMPARED made with
+    `key`. like: float32 [D] of length 1. narrowed: a further condition on observations o."""
     rows = store.query(
         'SELECT o.object, o.likeness FROM observations o JOIN keys k ON k.number = o.key '
-        'WHERE k.key = ? ORDER BY o.number DESC LIMIT ?', (key, MOST_COMPARED))
+        f'WHERE k.key = ? {narrowed} ORDER BY o.number DESC LIMIT ?', (key, *values, MOST_COMPARED))
     if not rows:
         return {}
     every = np.frombuffer(b''.join(blob for _, blob in rows), np.float16).reshape(len(rows), -1)
