@@ -9,7 +9,6 @@ when the file is opened.
 
 import os
 import zlib
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
