@@ -27,10 +27,12 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
 
     origins: by id, the objects that a question is about, and the stamp of each one's first sighting,
     from which its times count, in seconds as `[Time t:...]` writes them. What happened to other
-    objects is left out, and so is what is of an older epoch than the newest event, whose clock was
-    another one. where: places of events, as far as they are known.
+    objects, or with them, is left out: a prompt has no names for these. So is what is of an older
+    epoch than the newest event, whose clock was another one. where: places of events, as far as
+    they are known.
     """
-    own = [one for one in happenings if one.object_id in origins]
+    own = [one for one in happenings
+           if one.object_id in origins and (not one.other or one.other in origins)]
     newest = max((one.epoch for one in own), default=0)
     told = sorted((one for one in own if one.epoch == newest), key=lambda one: one.stamp_ns)
     return [_sentence(one, origins, (where or {}).get(one))
@@ -38,9 +40,7 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
 
 
 def _sentence(one: Happening, origins: Mapping[str, int], place: Whereabouts | None) -> str:
-    # A name of an object that the question is not about would be none to the prompt.
-    other = f'<object:{one.other}>' if one.other in origins else 'another object'
-    said = _SAID[one.kind].format(one=f'<object:{one.object_id}>', other=other)
+    said = _SAID[one.kind].format(one=f'<object:{one.object_id}>', other=f'<object:{one.other}>')
     seconds = round((one.stamp_ns - origins[one.object_id]) / 1e9, 1)
     at = '' if place is None else ' at ({:.2f}, {:.2f}, {:.2f}) m in {}'.format(
         *place.position, place.frame)

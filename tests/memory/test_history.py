@@ -40,9 +40,9 @@ def test_every_kind_of_event_has_a_sentence_of_its_own():
 
 
 def test_objects_that_are_not_asked_about_are_not_named():
-    told = tell_history([happening(1, object_id='can'), happening(2, 'touched', other='can')],
-                        {'mug': 0})
-    assert told == ['<object:mug> was at another object at 2.0.']
+    events = [happening(1, object_id='can'), happening(2, 'touched', other='can'), happening(3)]
+    assert tell_history(events, {'mug': 0}) == ['<object:mug> moved at 3.0.']
+    assert tell_history(events, {'mug': 0}, most=1) == tell_history(events, {'mug': 0})
 
 
 def test_what_is_of_another_clock_is_left_out():

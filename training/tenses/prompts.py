@@ -12,34 +12,34 @@ from pixelrefer_model.memory.history import tell_history
 from training.refer.questions import Item
 from training.refer.texts import Asked
 from training.tenses.records import LongRecord, Query, origins_of, seconds_of
+from training.tenses.watching import time_of
 from training.tenses.wording import text_of
 
 
 def asked_of(query: Query, record: LongRecord, offset: int, rng: Random, *, history: bool,
-             part: Literal['train', 'test', 'all'] = 'train', later: float = 0.0) -> Asked:
-    """A question whose record's first region has the number `offset`. later: added to all times, as
-    if its objects were first seen so many seconds earlier."""
+             part: Literal['train', 'test', 'all'] = 'train') -> Asked:
+    """A question whose record's first region has the number `offset`."""
     rows = {region: offset + n for n, region in enumerate(record.regions)}
-    now = None if query.now is None else round(query.now + later, 1)
-    item = Item(query.kind, text_of(query.kind, now, rng, part), query.things, query.answer)
+    item = Item(query.kind, text_of(query.kind, query.now, rng, part), query.things, query.answer)
     return Asked(item, [[rows[k, i] for k in frames]
                         for i, frames in zip(query.things, query.seen)],
-                 [[round(s + later, 1) for s in one] for one in seconds_of(query)],
-                 query.difference, facts_of_query(query, later) if history else ())
+                 seconds_of(query), query.difference, facts_of_query(query) if history else ())
 
 
-def facts_of_query(query: Query, later: float = 0.0) -> tuple[str, ...]:
+def facts_of_query(query: Query) -> tuple[str, ...]:
     """The sentences of a question's history; objects are called by their indices."""
-    origins = {i: origin - round(later * 1e9) for i, origin in origins_of(query).items()}
-    return tuple(tell_history(query.events, origins))
+    return tuple(tell_history(query.events, origins_of(query)))
 
 
-def postponed(query: Query, later: float) -> Query:
-    """The same question where the answer is a time that is counted from earlier on."""
-    if not query.answer.startswith('At '):
-        return query
-    since = float(query.answer[3:-1])
-    return replace(query, answer=f'At {round(since + later, 1)}.')
+def postponed(query: Query, frames: int) -> Query:
+    """The same question had its objects been in sight so many frames longer before: all its times,
+    and an answer that is one, count from earlier on."""
+    answer, now, more = query.answer, query.now, time_of(frames)
+    if answer.startswith('At '):
+        answer = f'At {round(float(answer[3:-1]) + more, 1)}.'
+    return replace(query, answer=answer, now=None if now is None else round(now + more, 1),
+                   firsts=tuple(first - frames for first in query.firsts),
+                   events=tuple(one for one in query.events if one.kind != 'appeared'))
 
 
 def evidence_of(query: Query, record: LongRecord, *, last: bool = False) -> list[Evidence]:
