@@ -25,11 +25,11 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
                  where: Mapping[Happening, Whereabouts] | None = None) -> list[str]:
     """A sentence for each of the newest `most` events, oldest first, with `<object:ID>` for names.
 
-    origins: by id, the objects that a question is about, and the stamp of each one's first sighting,
-    from which its times count, in seconds as `[Time t:...]` writes them. What happened to other
-    objects, or with them, is left out: a prompt has no names for these. So is what is of an older
-    epoch than the newest event, whose clock was another one. where: places of events, as far as
-    they are known.
+    origins: by id, the objects that a question is about, and the stamp of each one's first
+    sighting, from which its times count, in seconds as `[Time t:...]` writes them. What happened
+    to other objects, or with them, is left out: a prompt has no names for these. So is what is of
+    an older epoch than the newest event, whose clock was another one. where: places of events, as
+    far as they are known.
     """
     own = [one for one in happenings
            if one.object_id in origins and (not one.other or one.other in origins)]

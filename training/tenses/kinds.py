@@ -27,6 +27,9 @@ TENSES = {'past': PAST, 'present': PRESENT, 'future': FUTURE}
 KINDS = {**PAST, **PRESENT, **FUTURE}
 #: Kinds that rest on the last frames alone.
 RECENTLY = ('moving', *FUTURE)
+#: Kinds whose answers are read as those of kinds without a time.
+LIKE = {'was_on': 'support', 'now_on': 'support', 'was_side': 'relation', 'now_side': 'relation',
+        'way': 'motion', 'next_way': 'motion', 'how_many_moved': 'count'}
 FIRST, SECOND = 'The first.', 'The second.'
 #: Metres between two places that are beyond doubt another one, and one and the same.
 ELSEWHERE, SAME = 0.06, 0.01
@@ -322,5 +325,4 @@ def _claim(kind: str, text: str) -> object:
             return None
     if kind in ('which_moved', 'order'):
         return next((word for word in ('first', 'second') if word in low), None)
-    return answers.claim({'was_on': 'support', 'now_on': 'support', 'was_side': 'relation', 'now_side': 'relation', 'way': 'motion',
-                          'next_way': 'motion', 'how_many_moved': 'count'}.get(kind, kind), text)
+    return answers.claim(LIKE.get(kind, kind), text)

@@ -2,11 +2,11 @@
 """Measures how often questions about time are answered rightly:
 `./run python -m training.tenses.measure --seed N --scenes M`.
 
-Test scenes of 30 to 120 s that were never trained on, with true masks, greedy answers of the shipped
-inference path. Each question is asked three times: with the stamped observations that the memory
-chooses, with the text history besides, and with the last sight of each object alone. Prints one JSON
-object: per checkpoint and tense or kind the share of right answers for each, and that of the one
-answer that is right most often, each {"value", "n", "low", "high"}.
+Test scenes of 30 to 120 s that were never trained on, with true masks, greedy answers of the
+shipped inference path. Each question is asked three times: with the stamped observations that the
+memory chooses, with the text history besides, and with the last sight of each object alone. Prints
+one JSON object: per checkpoint and tense or kind the share of right answers for each, and that of
+the one answer that is right most often, each {"value", "n", "low", "high"}.
 """
 
 import argparse
@@ -29,7 +29,7 @@ from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.weights import checkpoint_folder
 from training.tenses.kinds import KINDS, TENSES, right
 from training.tenses.prompts import evidence_of, facts_of_query
-from training.tenses.records import FIRST_SEED, LongRecord, Query, Scribe
+from training.tenses.records import FIRST_SEED, LongRecord, Query, Scribe, read_shard, write_shard
 from training.tenses.wording import text_of
 from training.tracker.measure import Figure, share_figure
 from training.world import Contract, World
@@ -113,14 +113,19 @@ def measure(records: Sequence[LongRecord], language: LanguageModel) -> Tally:
     return tally
 
 
-def same_sight(one: PixelReferLite, other: PixelReferLite) -> bool:
-    """Whether two checkpoints make the same object tokens."""
-    def sight(model: PixelReferLite) -> dict[str, torch.Tensor]:
-        return {name: value for name, value in model.state_dict().items()
-                if name.startswith(('model.vision_encoder', 'model.region_encoder'))}
-    mine, others = sight(one), sight(other)
-    return mine.keys() == others.keys() and all(
-        torch.equal(value, others[name]) for name, value in mine.items())
+def made_once(folder: Path | None, model: PixelReferLite, seed: int, scenes: int
+              ) -> list[LongRecord]:
+    """The scenes of a seed, kept in `folder` for other checkpoints that see alike."""
+    encoder = RegionEncoder(model)
+    file = folder and folder / f'test-{encoder.key[:16]}-{seed}-{scenes}.pt'
+    if file and file.exists():
+        return read_shard(file, encoder.key)
+    with World(Contract.load()) as world:
+        made = list(tqdm(test_records(world, encoder, seed, scenes), total=scenes,
+                         desc='scenes', unit='scene'))
+    if file:
+        write_shard(file, made, encoder.key)
+    return made
 
 
 def markdown(table: dict[str, dict[str, Figure | None]]) -> str:
@@ -143,21 +148,19 @@ def main() -> None:
     parser.add_argument('--scenes', type=int, required=True, help='how many, 1 to 10000')
     parser.add_argument('--refer', action='append', help='checkpoint, may be given several times '
                         '(default: packaged)')
-    parser.add_argument('--out', type=Path, help='folder for figures.json and figures.md')
+    parser.add_argument('--out', type=Path, help='folder for figures.json, figures.md and '
+                        'the rendered scenes')
     given = parser.parse_args()
     if not 0 <= given.seed <= 9999 or not 1 <= given.scenes <= 10_000:
         parser.error('--seed is 0 to 9999, --scenes 1 to 10000')
     os.environ.setdefault('LP_NUM_THREADS', '1')
     torch.set_num_threads(1)
-    figures, pages, records, seer = {}, [], [], None
+    figures, pages = {}, []
+    if given.out:
+        given.out.mkdir(parents=True, exist_ok=True)
     for name in given.refer or ['tiny']:
         model = PixelReferLite.from_checkpoint(checkpoint_folder(name, 'refer'))
-        if seer is None or not same_sight(seer, model):
-            seer = model
-            with World(Contract.load()) as world:
-                records = list(tqdm(test_records(world, RegionEncoder(model), given.seed,
-                                                 given.scenes),
-                                    total=given.scenes, desc='scenes', unit='scene'))
+        records = made_once(given.out, model, given.seed, given.scenes)
         table = measure(records, LanguageModel(model)).table()
         figures[name] = {row: {way: figure and asdict(figure) for way, figure in columns.items()}
                          for row, columns in table.items()}
@@ -165,7 +168,6 @@ def main() -> None:
     text = json.dumps(figures, indent=1)
     print(text)
     if given.out:
-        given.out.mkdir(parents=True, exist_ok=True)
         (given.out / 'figures.json').write_text(text + '\n')
         (given.out / 'figures.md').write_text('\n'.join(pages))
 

@@ -43,8 +43,8 @@ def postponed(query: Query, frames: int) -> Query:
 
 
 def evidence_of(query: Query, record: LongRecord, *, last: bool = False) -> list[Evidence]:
-    """The object tokens that a question rests on: of all its frames with their times, or of the last
-    sight of each object alone."""
+    """The object tokens that a question rests on: of all its frames with their times, or of the
+    last sight of each object alone."""
     rows = {region: n for n, region in enumerate(record.regions)}
     made = []
     for i, frames, seconds in zip(query.things, query.seen, seconds_of(query)):

@@ -187,7 +187,8 @@ def mirrored(query: Query) -> Query:
 
 
 def write_shard(path: Path, records: Sequence[LongRecord], key: str) -> None:
-    """Write records so that a reader never meets half a file. key: what the tokens are made with."""
+    """Write records so that a reader never meets half a file. key: what their tokens are made
+    with."""
     part = path.with_suffix('.part')
     torch.save({'key': key, 'records': [{
         'seed': one.seed, 'queries': [asdict(query) for query in one.queries],

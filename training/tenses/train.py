@@ -33,11 +33,11 @@ from training.world import Contract, World
 CURVE_EVERY, SAVE_EVERY = 480.0, 120.0
 REFRESH_STEPS = 25
 #: Training may begin when so many shards are there.
-ENOUGH_SHARDS = 6
+ENOUGH_SHARDS = 4
 
 
 def run(given: argparse.Namespace) -> None:
-    """Train until the minutes are used up; the checkpoint is written whenever the state is saved."""
+    """Train until the minutes are used up; with the state the checkpoint is written too."""
     folder = checkpoint_folder(given.start, 'refer')
     model, tokenizer = PixelReferLite.from_checkpoint(folder), Tokenizer.from_folder(folder)
     encoder = RegionEncoder(model)

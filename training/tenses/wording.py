@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The ways in which each kind of question about time may be put.
 
-`{a}`, `{b}`, `{c}` become `<object1>`, `<object2>`, `<object3>`, `{now}` the time at which it is asked,
-in seconds since the object was first seen. The last two wordings of each kind are never trained on.
+`{a}`, `{b}`, `{c}` become `<object1>`, `<object2>`, `<object3>`, `{now}` the time at which it is
+asked, in seconds since the object was first seen. The last two wordings of each kind are never
+trained on.
 """
 
 from random import Random
@@ -64,7 +65,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Of {a}, {b} and {c}, how many are at another place now?'),
     'when_moved': (
         'When did {a} move?', 'At which time did {a} move?', 'When was {a} moved?',
-        'At what time was {a} moved?', 'When did the place of {a} change?', 'When did it move, {a}?',
+        'At what time was {a} moved?', 'When did the place of {a} change?',
+        'When did it move, {a}?',
         'Say when {a} moved.', 'Tell me the time when {a} moved.',
         'At what time did {a} begin to move?', 'When was it that {a} moved?'),
     'last_seen': (
@@ -85,15 +87,18 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Which side of {b} is {a} on now?', 'On which side of {b} is {a} now?',
         'Where is {a} relative to {b} now, left or right?',
         'Now, is {a} on the left or on the right of {b}?',
-        'At the moment, is {a} left or right of {b}?', 'Is {a} at the left or the right of {b} now?',
-        'On which side of {b} does {a} stand now?', 'As things are now, is {a} left or right of {b}?'),
+        'At the moment, is {a} left or right of {b}?',
+        'Is {a} at the left or the right of {b} now?', 'On which side of {b} does {a} stand now?',
+        'As things are now, is {a} left or right of {b}?'),
     'now_on': (
         'What is {a} on now?', 'What is {a} standing on now?', 'What is under {a} now?',
         'Now, what is {a} on or in?', 'What does {a} rest on now?', 'On what does {a} stand now?',
-        'What is it on now?', 'At the moment, what is {a} on?', 'Where does {a} stand now, on what?',
-        'As things are now, what is {a} on?', 'What is now under {a}?'),
+        'What is it on now?', 'At the moment, what is {a} on?',
+        'Where does {a} stand now, on what?', 'As things are now, what is {a} on?',
+        'What is now under {a}?'),
     'moving': (
-        'Is {a} moving now?', 'Does {a} move now?', 'Is {a} on the move?', 'Is {a} going anywhere now?',
+        'Is {a} moving now?', 'Does {a} move now?', 'Is {a} on the move?',
+        'Is {a} going anywhere now?',
         'At the moment, does {a} move?', 'Is it moving now?', 'Now, is {a} moving?',
         'Can you see {a} move now?', 'Is {a} moving at the moment?', 'Right now, does {a} move?'),
     # What will be.
@@ -108,7 +113,8 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Will {a} run into {b}?', 'Is {a} on its way to {b}?', 'Will they touch, {a} and {b}?',
         'Is {a} going to hit {b}?', 'Will {a} come to touch {b}?'),
     'will_be_on': (
-        'Will {a} be put on {b}?', 'Is {a} going to be on or in {b}?', 'Will {a} be on or in {b} next?',
+        'Will {a} be put on {b}?', 'Is {a} going to be on or in {b}?',
+        'Will {a} be on or in {b} next?',
         'Is {a} about to be put on {b}?', 'Will {b} hold {a}?', 'Will {a} come to stand on {b}?',
         'Is {b} the place where {a} will be put?', 'Will {a} rest on {b}?',
         'Is {a} going to be put on {b}?', 'Will {a} stand on {b} next?'),

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Scenes of half a minute to two, in which one thing happens after another.
 
-About half of the objects are moved, several times: pushed aside or against one another, set rolling,
-lifted onto the table or onto and into others, carried off and brought back, hidden by a board. What
-happens does not overlap in time, so that whatever moves, moves alone.
+About half of the objects are moved, several times: pushed aside or against one another, set
+rolling, lifted onto the table or onto and into others, carried off and brought back, hidden by a
+board. What happens does not overlap in time, so that whatever moves, moves alone.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TRAVEL, LIFT = (0.10, 0.35), (0.08, 0.16)
 HAPPENS = {'push': 44, 'against': 60, 'put': 10, 'put_on': 22, 'carry_off': 6, 'cover': 6}
 #: Footprints that are round, so that two of them touch when their circles do; the gap that stays.
 ROUND, CONTACT_GAP = ('mug', 'bottle', 'can', 'bowl', 'plate', 'ball'), 0.004
-#: The camera's path is drawn to keep its speed over so many seconds; it is periodic but for a drift.
+#: Over so many seconds the camera's path is drawn to keep its speed; it goes round and round.
 PATH_SECONDS = 8.0
 SALT, MOST_ROUNDS, TRIES = 0x10A6, 200, 24
 
