@@ -58,7 +58,7 @@ class Query:
 class LongRecord:
     """A scene's questions, and of each frame that is needed the facts of every object and the
     numbers of the camera's pose. regions: (frame, object) of each row of tokens [R, K, D]. windows:
-    runs of frames that can be asked about as a picture, or as a clip."""
+    runs of frames, with a region at least, that can be asked about as a picture or as a clip."""
 
     seed: int
     queries: list[Query]
@@ -157,6 +157,7 @@ class Scribe:
                 len(plan.objects))
             wanted |= {(k, i) for k in window for i in known if watched.seen(i, k)}
         regions = sorted(wanted)
+        windows = [window for window in windows if {k for k, _ in regions} & set(window)]
         tokens, facts, poses = ([], []), ({}, {}), ({}, {})
         rng = np.random.default_rng((seed, 17))
         for k in sorted({k for k, _ in wanted}):

@@ -40,11 +40,12 @@ class TenseRecipe(Recipe):
     minutes: float = 45.0
     vision: float = 0.0
     first: tuple[str, ...] = (HEADS,)
-    rate: float = 1.2e-3
-    scenes: int = 3
+    rate: float = 1.5e-3
+    warm_up: int = 20
+    scenes: int = 2
     queries: int = 10
-    before: int = 7
-    told: float = 0.5
+    before: int = 6
+    told: float = 0.4
 
 
 class LongPool:
@@ -81,7 +82,7 @@ class TenseTrainer(Trainer):
         records = pool.draw(self.step, recipe.scenes, self.together.rank)
         tokens, asked = self.asked(records)
         answers, differences, matches = self.answer_loss(
-            tokens, sequences(asked, self.model.config.mask_num, self.tokenizer, buckets=4))
+            tokens, sequences(asked, self.model.config.mask_num, self.tokenizer, buckets=6))
         self.spoken += 1
         self._learn(answers + differences + matches, (HEADS, LANGUAGE), began)
         self.regions += len(tokens) * self.together.count
