@@ -11,8 +11,9 @@ from tenses_support import K
 
 from training.refer.answers import motion_claim
 from training.refer.questions import Balance
+from training.tenses.grading import OFF, right
 from training.tenses.kinds import (
-    ELSEWHERE, FIRST, FUTURE, KINDS, OFF, PAST, PRESENT, RECENTLY, SAME, Moment, draw, right)
+    ELSEWHERE, FIRST, FUTURE, KINDS, PAST, PRESENT, RECENTLY, SAME, Moment, draw)
 from training.tenses.records import queries_of
 from training.tenses.watching import BUDGET, LOST_S, RECENT, STEP, time_of
 from training.world.truth import direction

@@ -14,7 +14,7 @@ from training.refer.pool import CURVE_SEED
 from training.refer.questions import Asker
 from training.tenses.kinds import KINDS
 from training.tenses.measure import MAJORITY, Tally, usual
-from training.tenses.measure import test_records as measured_records
+from training.tenses.measure import measured_scenes
 from training.tenses.prompts import evidence_of, facts_of_query, postponed
 from training.tenses.records import (
     FIRST_SEED, Scribe, mirrored, read_shard, seconds_of, write_shard)
@@ -63,7 +63,7 @@ def test_test_seeds_are_never_trained_on():
             seen.append((plan.seed, plan.split))
             return super().segment(plan, t)
 
-    next(measured_records(Noting(), Counting(), 1, 1))
+    next(measured_scenes(Noting(), Counting(), 1, 1))
     assert set(seen) == {(FIRST_SEED + 10_000, 'test')}
     assert CONTRACT.train_seeds <= CURVE_SEED < FIRST_SEED
     with pytest.raises(ValueError, match='train seeds are below'):

@@ -14,6 +14,7 @@ import numpy as np
 
 from training.refer import answers
 from training.refer.questions import Balance
+from training.tenses.grading import OFF
 from training.tenses.watching import STEP, Watched, time_of
 from training.world.events import NOTHING, SLIDING, TABLE, Move
 from training.world.truth import direction
@@ -27,15 +28,11 @@ TENSES = {'past': PAST, 'present': PRESENT, 'future': FUTURE}
 KINDS = {**PAST, **PRESENT, **FUTURE}
 #: Kinds that rest on the last frames alone.
 RECENTLY = ('moving', *FUTURE)
-#: Kinds whose answers are read as those of kinds without a time.
-LIKE = {'was_on': 'support', 'now_on': 'support', 'was_side': 'relation', 'now_side': 'relation',
-        'way': 'motion', 'next_way': 'motion', 'how_many_moved': 'count'}
 FIRST, SECOND = 'The first.', 'The second.'
 #: Metres between two places that are beyond doubt another one, and one and the same.
 ELSEWHERE, SAME = 0.06, 0.01
-#: Seconds between two beginnings of which one was clearly first; by which an answered time may be
-#: off: the event is told once the object is 4 cm away, and keyframes are STEP apart.
-APART, OFF = 3.0, {'when_moved': 2.0, 'last_seen': 0.75}
+#: Seconds between two beginnings of which one was clearly first.
+APART = 3.0
 #: Metres between footprints that touch at most, and that are clearly apart at least.
 TOUCHING, CLEAR = 0.012, 0.05
 
@@ -304,25 +301,3 @@ def draw(moment: Moment, kind: str, balance: Balance, rng: Random, lead: int | N
                                                                     truth.cells)):
             return things, truth
     return None
-
-
-def right(kind: str, said: str, expected: str) -> bool:
-    """Whether an answer says the same as the true one; a time may be a little off."""
-    claimed = _claim(kind, said)
-    wanted = _claim(kind, expected)
-    if kind in OFF:
-        return claimed is not None and abs(claimed - wanted) <= OFF[kind]
-    return claimed is not None and claimed == wanted
-
-
-def _claim(kind: str, text: str) -> object:
-    low = text.lower()
-    if kind in OFF:
-        digits = ''.join(c if c in '0123456789.' else ' ' for c in low).split()
-        try:
-            return float(digits[0].strip('.'))
-        except (IndexError, ValueError):
-            return None
-    if kind in ('which_moved', 'order'):
-        return next((word for word in ('first', 'second') if word in low), None)
-    return answers.claim(LIKE.get(kind, kind), text)

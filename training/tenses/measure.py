@@ -27,7 +27,8 @@ from pixelrefer_model.language import LanguageModel, compose
 from pixelrefer_model.language.generate import collect
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.weights import checkpoint_folder
-from training.tenses.kinds import KINDS, TENSES, right
+from training.tenses.grading import right
+from training.tenses.kinds import KINDS, TENSES
 from training.tenses.prompts import evidence_of, facts_of_query
 from training.tenses.records import FIRST_SEED, LongRecord, Query, Scribe, read_shard, write_shard
 from training.tenses.wording import text_of
@@ -40,7 +41,7 @@ WAYS, MAJORITY = ('observations', 'with history', 'last sight'), 'usual answer'
 MOST_NEW_TOKENS, BATCH = 16, 16
 
 
-def test_records(world: World, encoder: RegionEncoder, seed: int, scenes: int
+def measured_scenes(world: World, encoder: RegionEncoder, seed: int, scenes: int
                  ) -> Iterator[LongRecord]:
     """The scenes of a seed with their questions; the same for the same arguments."""
     scribe = Scribe(world, encoder, vary=False)
@@ -121,7 +122,7 @@ def made_once(folder: Path | None, model: PixelReferLite, seed: int, scenes: int
     if file and file.exists():
         return read_shard(file, encoder.key)
     with World(Contract.load()) as world:
-        made = list(tqdm(test_records(world, encoder, seed, scenes), total=scenes,
+        made = list(tqdm(measured_scenes(world, encoder, seed, scenes), total=scenes,
                          desc='scenes', unit='scene'))
     if file:
         write_shard(file, made, encoder.key)

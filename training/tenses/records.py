@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
