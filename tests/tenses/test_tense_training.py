@@ -48,6 +48,10 @@ def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records
             head = tokenizer.encode(prompt.text)
             assert batch.ids[0, :len(head)].tolist() == head
             assert torch.equal(record.tokens.flatten(0, 1)[batch.rows], prompt.tokens)
+            last = asked_of(query, record, 0, Random(2), history=False, last=True)
+            batch, = sequences([last], K, tokenizer, buckets=1)
+            assert torch.equal(record.tokens.flatten(0, 1)[batch.rows], compose(
+                last.item.text, evidence_of(query, record, last=True)).tokens)
             told += history and bool(one.facts)
     assert told > 3
 

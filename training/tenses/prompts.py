@@ -17,13 +17,15 @@ from training.tenses.wording import text_of
 
 
 def asked_of(query: Query, record: LongRecord, offset: int, rng: Random, *, history: bool,
-             part: Literal['train', 'test', 'all'] = 'train') -> Asked:
-    """A question whose record's first region has the number `offset`."""
+             last: bool = False, part: Literal['train', 'test', 'all'] = 'train') -> Asked:
+    """A question whose record's first region has the number `offset`. last: it rests on the last
+    sight of each object alone, without its time."""
     rows = {region: offset + n for n, region in enumerate(record.regions)}
     item = Item(query.kind, text_of(query.kind, query.now, rng, part), query.things, query.answer)
-    return Asked(item, [[rows[k, i] for k in frames]
+    return Asked(item, [[rows[k, i] for k in (frames[-1:] if last else frames)]
                         for i, frames in zip(query.things, query.seen)],
-                 seconds_of(query), query.difference, facts_of_query(query) if history else ())
+                 None if last else seconds_of(query), query.difference,
+                 facts_of_query(query) if history else ())
 
 
 def facts_of_query(query: Query) -> tuple[str, ...]:

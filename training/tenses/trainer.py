@@ -35,7 +35,8 @@ POSTPONED, MOST_LATER = (*RECENTLY, 'hidden', 'when_moved', 'last_seen'), 120
 @dataclass(frozen=True)
 class TenseRecipe(Recipe):
     """How the tenses are trained. scenes: of a step and process; queries, before: questions about
-    time of each, and of the stages before; told: share of the first that carry the history."""
+    time of each, and of the stages before; told: share of the first that carry the history; last:
+    that rest on the last sight alone, or what that is worth could not be measured."""
 
     minutes: float = 45.0
     vision: float = 0.0
@@ -46,6 +47,7 @@ class TenseRecipe(Recipe):
     queries: int = 10
     before: int = 6
     told: float = 0.4
+    last: float = 0.1
 
 
 class LongPool:
@@ -94,14 +96,19 @@ class TenseTrainer(Trainer):
         rng, asked, offset = self.questioner.rng, [], 0
         for record in records:
             queries = spread(record.queries, self.recipe.queries, rng)
-            asked += [asked_of(later(query, rng), record, offset, rng,
-                               history=rng.random() < self.recipe.told) for query in queries]
+            asked += [self._asked_of(later(query, rng), record, offset) for query in queries]
             scene, start = scene_of(record, rng.choice(record.windows), self.contract)
             before = self.questioner.about(scene, 0, singles=2, pairs=6, windows=2)
             asked += [moved_to(one, [offset + row for row in start]) for one in rng.sample(
                 before, min(len(before), self.recipe.before))]
             offset += len(record.regions)
         return torch.cat([record.tokens for record in records]), asked
+
+    def _asked_of(self, query: Query, record: LongRecord, offset: int) -> Asked:
+        rng, recipe = self.questioner.rng, self.recipe
+        last = rng.random() < recipe.last
+        return asked_of(query, record, offset, rng, last=last,
+                        history=not last and rng.random() < recipe.told)
 
     @torch.no_grad()
     def measure(self, records: Sequence[LongRecord]) -> dict[str, float]:
