@@ -88,7 +88,7 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
         mirrored = {'left': 'right', 'right': 'left'}
         facts = [[fact.mirrored() for fact in view] for view in facts]
         motions = {i: mirrored.get(m, m) for i, m in motions.items()}
-    poses = [_pose_numbers(view.pose, flip) for view in record.views]
+    poses = [pose_numbers(view.pose, flip) for view in record.views]
     return Scene(inputs, regions, facts, poses, record.seconds, motions)
 
 
@@ -111,7 +111,7 @@ def shift(scene: Scene, thing: int) -> tuple[float, float, float]:
     return x * np.cos(yaw) + y * np.sin(yaw), y * np.cos(yaw) - x * np.sin(yaw), z
 
 
-def _pose_numbers(pose: Pose, flip: bool) -> np.ndarray:
+def pose_numbers(pose: Pose, flip: bool) -> np.ndarray:
     """World position, yaw from the y axis, pitch and roll: [6]. x, yaw and roll mirror."""
     forward, across = pose.rotation[:, 2], pose.rotation[:, 0]
     level, _ = pose.horizontal()

@@ -37,13 +37,14 @@ class Asked:
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
     the image form. difference: what the answer compares, in metres, where it compares places: the
     first object's from the second's in the camera frame, or how far an object moved, as `Labels`
-    has it.
+    has it. facts: sentences of the prompt besides, which call objects by their numbers in the item.
     """
 
     item: Item
     regions: list[list[int]]
     seconds: list[list[float]] | None
     difference: tuple[float, float, float] | None = None
+    facts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,9 +152,10 @@ def sequences(asked: list[Asked], k: int, tokenizer: Tokenizer, *, buckets: int 
     """Token sequences of like length together, in `buckets` batches."""
     made = []
     for one in asked:
-        evidence = [Evidence(str(n), _rows(regions, k), None if one.seconds is None
-                             else one.seconds[n]) for n, regions in enumerate(one.regions)]
-        prompt = compose(one.item.text, evidence)
+        evidence = [Evidence(str(thing), _rows(regions, k), None if one.seconds is None
+                             else one.seconds[n])
+                    for n, (thing, regions) in enumerate(zip(one.item.objects, one.regions))]
+        prompt = compose(one.item.text, evidence, facts=one.facts)
         head = tokenizer.encode(prompt.text)
         answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
         probes = [(word_end(head, tokenizer.encode(f' {word}')), number)

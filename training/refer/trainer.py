@@ -176,6 +176,12 @@ class Trainer:
             loss = answers + differences + matches + recipe.heads_later * loss
             self.spoken += 1
             parts = (HEADS, VISION, LANGUAGE)
+        self._learn(loss, parts, began)
+        self.regions += len(encoded.tokens) * self.together.count
+        return shown
+
+    def _learn(self, loss: Tensor, parts: tuple[str, ...], began: float) -> None:
+        """One step of these parts of the model and the heads, and of the clock."""
         self._set_rates()
         loss.backward()
         learning = self.optimizer.parameters(*parts)
@@ -184,11 +190,9 @@ class Trainer:
         # A machine that slept or was stopped must not use up the time.
         since, self._since = self._since or began, self.clock()
         self.seconds += self.together.average(learning, min(self._since - since, 10.0))
-        torch.nn.utils.clip_grad_norm_(learning, recipe.clip)
+        torch.nn.utils.clip_grad_norm_(learning, self.recipe.clip)
         self.optimizer.step()
         self.step += 1
-        self.regions += len(encoded.tokens) * self.together.count
-        return shown
 
     def _asked(self, scenes: list[Scene]) -> list[Sequences]:
         asked, offset = [], 0

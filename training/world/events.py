@@ -10,6 +10,8 @@ import numpy as np
 
 TABLE = -1     # the support of what stands on the table
 NOTHING = -2   # the support of what is in the air or away
+#: Kinds of moves that stay on what carries the object.
+SLIDING = ('push', 'roll')
 
 
 def ease(x: float) -> float:
@@ -22,8 +24,8 @@ def ease(x: float) -> float:
 class Move:
     """One object goes from `start` to `end` (world metres) between `t0` and `t1` seconds.
 
-    kind: 'push' slides it, 'lift' takes it up by `height` and puts it down on `support`,
-    'carry_off' takes it out of the scene, 'bring_back' is the way back.
+    kind: 'push' slides it, 'roll' lets it run out by itself, 'lift' takes it up by `height` and puts
+    it down on `support`, 'carry_off' takes it out of the scene, 'bring_back' is the way back.
     """
 
     index: int
@@ -42,6 +44,9 @@ class Move:
         x = (t - self.t0) / (self.t1 - self.t0)
         if self.kind == 'push':
             return start + (end - start) * ease(x)
+        if self.kind == 'roll':
+            # Friction takes speed away evenly.
+            return start + (end - start) * (1 - (1 - min(max(x, 0.0), 1.0)) ** 2)
         if self.kind == 'lift':
             # Up first, then across, then down: the three overlap a little, as a hand would.
             across = ease((x - .15) / .7)

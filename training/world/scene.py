@@ -11,7 +11,7 @@ import numpy as np
 from training.world import objects as shapes
 from training.world.camera import CameraPath, Pinhole, Pose
 from training.world.contract import Contract
-from training.world.events import NOTHING, TABLE, Cover, Move
+from training.world.events import NOTHING, SLIDING, TABLE, Cover, Move
 from training.world.truth import ObjectTruth, Relation, Truth, direction
 
 
@@ -77,7 +77,7 @@ class ScenePlan:
     """A scene over `seconds`: pure data, the same for the same (seed, split, seconds, kind).
 
     kind: 'calm' nothing moves, 'events' one or two things happen, 'motion' every object that can
-    is still or travels with equal chance. Indices count the objects from 0; times are seconds.
+    is still or travels with equal chance, 'long' one thing after another. Indices count the objects from 0; times are seconds.
     """
 
     seed: int
@@ -118,7 +118,7 @@ class ScenePlan:
         for move in self._own.get(i, ()):
             if t <= move.t0:
                 break
-            if move.kind == 'push':
+            if move.kind in SLIDING:
                 support = (move.support, move.relation)
             else:
                 landed = t >= move.t1 and move.kind != 'carry_off'

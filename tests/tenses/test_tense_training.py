@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage of the tenses: it reads what inference reads, and changes the language model alone."""
+
+from random import Random
+
+import pytest
+import torch
+from tenses_support import CONTRACT, K
+
+from pixelrefer_model.language import compose
+from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.sizes import tiny_config
+from training.refer.texts import sequences
+from training.refer.tokenizer import train_tokenizer
+from training.tenses.prompts import asked_of, evidence_of, facts_of_query
+from training.tenses.trainer import TenseRecipe, TenseTrainer, later, scene_of, spread
+from training.tenses.watching import time_of
+
+
+class Two:
+    """A pool of the same records each time."""
+
+    def __init__(self, records) -> None:
+        self.records = records
+
+    def draw(self, step: int, count: int, rank: int = 0):
+        return self.records[:2]
+
+
+def trainer() -> TenseTrainer:
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    tokenizer = train_tokenizer()
+    # So long that no second counts: the rate depends on the clock.
+    return TenseTrainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer,
+                        TenseRecipe(minutes=1e9, queries=4, before=3), CONTRACT)
+
+
+def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records):
+    tokenizer, record = train_tokenizer(), records[0]
+    told = 0
+    for query in record.queries[::3]:
+        for history in (True, False):
+            one = asked_of(query, record, 0, Random(2), history=history)
+            batch, = sequences([one], K, tokenizer, buckets=1)
+            prompt = compose(one.item.text, evidence_of(query, record),
+                             facts=facts_of_query(query) if history else ())
+            head = tokenizer.encode(prompt.text)
+            assert batch.ids[0, :len(head)].tolist() == head
+            assert torch.equal(record.tokens.flatten(0, 1)[batch.rows], prompt.tokens)
+            last = asked_of(query, record, 0, Random(2), history=False, last=True)
+            batch, = sequences([last], K, tokenizer, buckets=1)
+            assert torch.equal(record.tokens.flatten(0, 1)[batch.rows], compose(
+                last.item.text, evidence_of(query, record, last=True)).tokens)
+            told += history and bool(one.facts)
+    assert told > 3
+
+
+def test_only_the_language_model_learns_and_a_run_goes_on_where_its_state_was_taken(
+        records, tmp_path):
+    first, pool = trainer(), Two(records)
+    before = {name: p.detach().clone() for name, p in first.model.named_parameters()}
+    first.train_step(pool)
+    changed = {name.split('.')[1] for name, p in first.model.named_parameters()
+               if not torch.equal(p, before[name])}
+    assert changed == {'layers', 'embed_tokens', 'norm'}
+    torch.save(first.state(), tmp_path / 'state.pt')
+    second = trainer()
+    second.load_state(torch.load(tmp_path / 'state.pt', weights_only=True))
+    for one in (first, second):
+        one.train_step(pool)
+    for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_step_asks_of_the_past_and_what_was_asked_before_too(records):
+    made = trainer()
+    made.questioner.rng.seed(1)
+    tokens, asked = made.asked(records[:2])
+    assert len(tokens) == sum(len(record.regions) for record in records[:2])
+    assert 2 * 4 < len(asked) <= 2 * (4 + 3)
+    assert all(0 <= row < len(tokens) for one in asked for rows in one.regions for row in rows)
+    before = [one for one in asked if one.item.kind not in {q.kind for q in records[0].queries}]
+    assert before
+
+
+def test_kinds_take_turns_so_that_rare_ones_are_asked(records):
+    queries = records[0].queries
+    kinds = {query.kind for query in queries}
+    assert {query.kind for query in spread(queries, len(kinds), Random(0))} == kinds
+
+
+def test_a_window_is_a_scene_as_the_stages_before_know_it(records):
+    record = records[0]
+    for window in record.windows:
+        scene, rows = scene_of(record, window, CONTRACT)
+        assert [record.regions[n] for n in rows] == [
+            (sorted({record.regions[n][0] for n in rows})[v], i) for v, i in scene.regions]
+        assert scene.seconds == [time_of(k - min(window)) for k in sorted(
+            {record.regions[n][0] for n in rows})] or scene.seconds[0] == 0.0
+        if len(scene.seconds) > 1:
+            for i, motion in scene.motions.items():
+                views = scene.views_of(i)
+                step = torch.tensor(scene.facts[views[-1]][i].world) - torch.tensor(
+                    scene.facts[views[0]][i].world)
+                if motion:
+                    assert (float(step.norm()) < 0.01) == (motion == 'still')
+
+
+@pytest.mark.parametrize('kind', ['was_on', 'moved', 'order'])
+def test_what_is_asked_of_the_beginning_is_never_postponed(records, kind):
+    own = [query for record in records for query in record.queries if query.kind == kind]
+    assert own
+    assert all(later(query, Random(n)) == query for query in own for n in range(6))
