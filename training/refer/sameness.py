@@ -196,9 +196,8 @@ def gate_rows(measured: Measured, gate: SameGate, light: str, observations: int
         return gate.choose([offer for offer in one.found if known or id_of(offer) != one.id])
 
     def wrong(known: bool, least: int, most: int) -> Callable[[Return], list[bool]]:
-        return lambda one: [any(
-            id_of(offer) != one.id and least <= len(measured.differ(one, offer)) <= most
-            for offer in offered(one, known))]
+        return lambda one: [any(least <= len(measured.differ(one, offer)) <= most
+                                for offer in offered(one, known))]
 
     def right(one: Return) -> list[bool]:
         return [one.id in map(id_of, offered(one, True))]
@@ -217,6 +216,7 @@ def gate_rows(measured: Measured, gate: SameGate, light: str, observations: int
              share(some, wrong(True, 2, len(ATTRIBUTES)))),
             ('new, its look-alike of the scene remembered: that is offered', share(twinned, twin)),
             ('new: one with the same four words is offered', share(some, wrong(False, 0, 0))),
+            ('new: a look-alike of any scene is offered', share(some, wrong(False, 1, 1))),
             ('new: another that differs in more is offered',
              share(some, wrong(False, 2, len(ATTRIBUTES))))]
 
@@ -259,7 +259,7 @@ def tables(measured: Measured) -> str:
 def draw(measured: Measured, file: Path) -> None:
     """The shares over the likeness."""
     levels = np.linspace(0.4, 1.0, 31)
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.2), sharey=True)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4.6), sharey=True, layout='constrained')
     for axis, light in zip(axes, LIGHTS, strict=True):
         for name, values in likenesses(measured, light).items():
             every = np.concatenate([[], *values])
@@ -269,8 +269,7 @@ def draw(measured: Measured, file: Path) -> None:
         axis.set(xlabel='likeness of at least', title=light, ylim=(0, 1.01))
         axis.grid(alpha=0.3)
     axes[0].set_ylabel('share')
-    axes[0].legend()
-    figure.tight_layout()
+    figure.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', ncols=5)
     figure.savefig(file, dpi=90)
     plt.close(figure)
 
