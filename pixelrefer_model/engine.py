@@ -176,9 +176,12 @@ class PerceptionEngine:
 
     def remember(self, frame: Frame, tracks: Sequence[Track]) -> None:
         """Observe objects on the frame that they were selected on, where they are clearly seen."""
-        watch = self._watch(frame.camera)
-        self.memory.observe(self.observe(
-            frame, [due for track in tracks for due in watch.selected(track)], 0))
+        watch, every = self._watch(frame.camera), []
+        for track in tracks:
+            due, happened = watch.selected(track)
+            self.memory.record(happened)
+            every += due
+        self.memory.observe(self.observe(frame, every, 0))
 
     def _watch(self, camera: str) -> Watch:
         return self._watches.setdefault(camera, Watch())

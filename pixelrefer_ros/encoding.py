@@ -36,7 +36,8 @@ class EncodingWorker(Worker):
     """One keyframe waits for each object, the newest wins. Objects of a frame are encoded in one
     pass of the vision tower.
 
-    on_observed(): called after every pass, by the worker. on_fault(epoch, trace, error).
+    on_observed(): called after every pass, by the worker; on_remembered(observations): before it,
+    with what came of it. on_fault(epoch, trace, error).
     """
 
     def __init__(self, engine, table: ObjectTable, counters: Counters,
@@ -51,6 +52,7 @@ class EncodingWorker(Worker):
         self._tickets = 0
         self._working: list[_Pending] = []
         self.on_observed: Callable[[], None] = lambda: None
+        self.on_remembered: Callable[[list], None] = lambda _observations: None
 
     # --- by any thread
 
@@ -124,6 +126,7 @@ class EncodingWorker(Worker):
             self.failures.succeeded('encoding')
             self._counters.add('observations', len(kept))
             self._counters.add('discarded', len(observations) - len(kept))
+            self.on_remembered(kept)
         except BaseException as found:  # edge of the worker: one keyframe must not end it
             self._counters.add('encoding_failed')
             self.failures.failed(internal(found), 'encoding')

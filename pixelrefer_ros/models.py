@@ -14,6 +14,8 @@ from typing import Any
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros.parameters import Settings
 
+#: Name of the packaged checkpoints.
+PACKAGED = 'tiny'
 #: MiB of the memory where the parameter says 0.
 RAM_MIB, DISK_MIB = 256, 2048
 
@@ -154,6 +156,30 @@ def search(engine: Any, words: str, like_id: str, span: tuple[int, int] | None, 
         return [hit for hit in hits if hit.object.object_id != like_id][:most or None]
 
     return look
+
+
+def same_gate(settings: Settings) -> Any:
+    """What may be offered as the same object; None: nothing, since it was not measured with this
+    checkpoint."""
+    from pixelrefer_model.memory import sameness
+    if settings.same_likeness:
+        return sameness.SameGate(settings.same_likeness, sameness.TINY.lead)
+    return sameness.TINY if settings.refer_model == PACKAGED else None
+
+
+def recognize(seen: Any, in_view: list[str], gate: Any, store: Any) -> tuple[float | None, list]:
+    """How an object that appeared agrees with what is remembered under its id (None: nothing is),
+    and which other ones it may be."""
+    from pixelrefer_model.memory.sameness import agreement, offers
+    agrees = agreement(store, [seen])
+    return agrees, offers(store, [seen], in_view, gate) if agrees is None else []
+
+
+def history(memory: Any, object_id: str) -> list[str]:
+    """What happened to an object, in sentences for a person."""
+    from pixelrefer_model.memory import Now
+    return [told.replace(f'<object:{object_id}>', object_id)
+            for told in memory.history([object_id], Now())]
 
 
 def undescribed(store: Any, most: int) -> list[str]:

@@ -62,8 +62,9 @@ class Observing:
 
     def selected(self, entry: Entry, track: Any) -> list[Keyframe]:
         """An object was prompted: the keyframe that shows it, if it is clearly seen."""
-        return [Keyframe(entry.object_id, entry.generation, due)
-                for due in self._watch.selected(track, place_of(entry))]
+        due, happened = self._watch.selected(track, place_of(entry))
+        self._engine.memory.record(happened)
+        return [Keyframe(entry.object_id, entry.generation, one) for one in due]
 
 
 def place_of(entry: Entry) -> Any:

@@ -137,6 +137,11 @@ RULES: dict[str, Rule] = {
                        '2048 on disk, 256 in RAM.', 0, 16_777_216),
     'memory_age': Rule(0.0, 'Seconds of image time after which an observation is let go of, but '
                        'for the first and the last of an object; 0: never.', 0.0, 1e9),
+    'same_likeness': Rule(0.0, 'How alike a new object has to look to a remembered one, to be '
+                          'offered as the same (MAYBE_SAME), and one that is back to what it was, '
+                          'not to be doubted (MAYBE_OTHER): cosine of their tokens\' means; 0: as '
+                          'was measured with the packaged checkpoint, and none with others.',
+                          0.0, 1.0),
     'memory_observations': Rule(0, 'Observations remembered of each object; 0: any number.', 0,
                                 10_000_000),
     'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
@@ -176,6 +181,8 @@ RULES: dict[str, Rule] = {
     'facts_in_prompt': Rule(False, 'Tell the model, with a question about now, what depth says of '
                             'the objects: sizes, distances and how they lie to one another.',
                             live=True),
+    'history_in_prompt': Rule(False, 'Tell the model, with a question, what happened to the objects '
+                              'within its window, and when.', live=True),
     'depth_slop': Rule(0.02, 'Seconds that the stamp of a depth image may lie from that of the '
                        'image.', 0.0, 1.0),
     'measure_slop': Rule(0.1, 'Seconds that the depth images of two objects may lie apart, for '
@@ -234,6 +241,7 @@ class Settings:
     memory_folder: str
     memory_mib: int
     memory_age: float
+    same_likeness: float
     memory_observations: int
     max_frames: int
     max_tokens: int
@@ -253,6 +261,7 @@ class Settings:
     click_corrects: str
     click_label: int
     facts_in_prompt: bool
+    history_in_prompt: bool
     depth_slop: float
     measure_slop: float
     target_frame: str

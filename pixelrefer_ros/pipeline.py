@@ -23,6 +23,7 @@ from pixelrefer_ros.parameters import Settings
 from pixelrefer_ros.precedence import Precedence
 from pixelrefer_ros.publishing import Publishing
 from pixelrefer_ros.questions import LanguageWorker
+from pixelrefer_ros.recognizing import Recognizing
 from pixelrefer_ros.target_frame import TargetFrame
 from pixelrefer_ros.tracking_worker import TrackingWorker
 from pixelrefer_ros.worker import budget
@@ -57,6 +58,8 @@ class Pipeline:
             queue=settings.question_queue, batch=settings.answer_batch, alone=settings.lockstep,
             threads=budget(settings.language_threads, 4), give_way=precedence.give_way)
         self.encoder.on_observed = self.language.wake
+        self.encoder.on_remembered = Recognizing(
+            engine, table, self.cameras, models.same_gate(settings), publishing.event).observed
         self.target = TargetFrame(node, settings.target_frame)
         self.bond = LifecycleBond(node, settings.bond_timeout)
         self.streams = {

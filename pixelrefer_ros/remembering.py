@@ -65,7 +65,8 @@ class Remembering:
         def tell(hits: list) -> None:
             reply.response.objects = [conversions.remembered_message(
                 hit, state=pipeline.table.states([hit.object.object_id])[0],
-                earlier=hit.object.last_line != memory.recorder.store.line) for hit in hits]
+                earlier=hit.object.last_line != memory.recorder.store.line,
+                history=models.history(memory, hit.object.object_id)) for hit in hits]
 
         if request.words.strip():
             self._later(pipeline, reply, partial(

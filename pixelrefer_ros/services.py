@@ -235,10 +235,14 @@ class Services:
         now = request.window == TimeWindow()
 
         def prepare() -> Any:
-            told = now and self._node.get_parameter('facts_in_prompt').value
+            over, facts = window(), []
+            if self._node.get_parameter('history_in_prompt').value:
+                facts += pipeline.engine.memory.history(ids, over)
+            if now and self._node.get_parameter('facts_in_prompt').value:
+                facts += facts_of(pipeline.table, ids)
             return pipeline.engine.prepare(
-                request.question, ids, window(), max_frames=max_frames, max_new_tokens=max_tokens,
-                facts=facts_of(pipeline.table, ids) if told else ())
+                request.question, ids, over, max_frames=max_frames, max_new_tokens=max_tokens,
+                facts=facts)
 
         return Query(ids, request.question, prepare)
 

@@ -60,6 +60,13 @@ class Happenings:
                                        other=other.object_id))
         return found
 
+    def begin(self, track: Track) -> list[Happening]:
+        """An object was selected in this frame: what is new with it, if it was not there before."""
+        if track.object_id in self._known:
+            return []
+        return [Happening(track.object_id, kind, self._epoch, track.stamp_ns)
+                for kind in self._alone(track, None)]
+
     def rename(self, old: str, new: str) -> None:
         """An object has another id now."""
         if old in self._known:

@@ -8,6 +8,7 @@ from functools import partial
 
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.forgetting import erase, forget
+from pixelrefer_model.memory.history import MOST_SENTENCES, tell_history
 from pixelrefer_model.memory.joining import join, split
 from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Selection, nothing_seen
 from pixelrefer_model.memory.observation import Observation
@@ -90,6 +91,15 @@ class LongMemory(ObjectMemory):
     def highest(self, stem: str) -> int:
         with self._lock:
             return max(self._store.highest(stem), self._highest.get(stem, 0))
+
+    def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
+        """As ObjectMemory; `Now` is all of this line of time. See `tell_history`."""
+        span = ALWAYS if isinstance(window, Now) else window
+        happened = [] if self._lines_to_begin else self._store.happenings(
+            object_ids, span, MOST_SENTENCES)
+        origins = {one.object_id: first for one in happened
+                   if (first := self._store.first_ns(one.object_id, self._store.line)) is not None}
+        return tell_history(happened, origins, where=self._store.places(happened))
 
     # --- when objects go or are taken for one another
 

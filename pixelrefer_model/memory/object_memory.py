@@ -123,6 +123,11 @@ class ObjectMemory:
         what outlives its tracking counts."""
         return 0
 
+    def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
+        """What happened to objects within a window, in sentences for a prompt; this memory knows of
+        nothing."""
+        return []
+
     def last_ns(self, object_id: str, epoch: int) -> int | None:
         """Stamp of the object's newest observation in `epoch`, or None."""
         with self._lock:

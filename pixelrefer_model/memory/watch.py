@@ -54,9 +54,7 @@ class Watch:
         due = []
         for track in tracks:
             unseen = self._unseen.setdefault(track.object_id, [])
-            # Of an object that was observed when it was selected it is seen that it appeared.
-            unseen += [kind for kind in kinds[track.object_id] if kind not in unseen
-                       and not (kind == 'appeared' and track.object_id in self._looks)]
+            unseen += [kind for kind in kinds[track.object_id] if kind not in unseen]
             if not _clear(track):
                 continue
             look = Look(track.stamp_ns, track.box, track.area, mean_colour(image, track),
@@ -66,14 +64,16 @@ class Watch:
                 due.append(self._note(track, look, reason))
         return due, happened
 
-    def selected(self, track: Track, where: Whereabouts | None = None) -> list[Due]:
+    def selected(self, track: Track, where: Whereabouts | None = None
+                 ) -> tuple[list[Due], list[Happening]]:
         """An object was prompted: whatever it was before, it is observed at once where it is
-        clearly seen. Gives one or none."""
+        clearly seen. As `see`, of this object alone."""
         self.forget(track.object_id)
+        happened = self._happenings.begin(track)
         if not _clear(track):
-            return []
-        return [self._note(track, Look(track.stamp_ns, track.box, track.area, where=where),
-                           'appeared')]
+            return [], happened
+        look = Look(track.stamp_ns, track.box, track.area, where=where)
+        return [self._note(track, look, 'appeared')], happened
 
     def forget(self, object_id: str) -> None:
         """What is seen of an object from now on is due anew."""

@@ -125,9 +125,9 @@ class StandInWatch:
 
     def selected(self, track, where):
         if track.state is not TRACKED or track.mask is None:
-            return []
+            return [], []
         self._last[track.object_id] = track.stamp_ns
-        return [SimpleNamespace(track=track)]
+        return [SimpleNamespace(track=track)], []
 
     def rename(self, old, new):
         self._last[new] = self._last.pop(old, -1 << 60)
@@ -231,6 +231,7 @@ if __name__ == '__main__':
         float(sys.argv[1]), settings.detector_model)
     models.tune = lambda engine, settings: None
     models.remembering = lambda engine, settings: ExitStack()
+    models.same_gate = lambda settings: None
     models.watch = lambda epoch, fixed_frame: StandInWatch()
     models.window = models.check_text = models.check_words = models.task = \
         models.limit_threads = lambda x: x

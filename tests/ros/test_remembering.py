@@ -3,13 +3,14 @@
 wire, with the packaged models."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ros_support import SECOND, box_mask, click, mask, picture, running, to_ns
 
 from pixelrefer.msg import ErrorCode, Event, TimeWindow, TrackedObject
 from pixelrefer.srv import FindObjects, MergeObjects, SplitObject
-from pixelrefer_ros import conversions
+from pixelrefer_ros import conversions, models
 
 QUICK = {'stamp_wait': 0.3, 'diagnostics_period': 0.2, 'max_tokens': 4}
 
@@ -265,6 +266,47 @@ def test_without_a_memory_nothing_outlives_its_tracking(tmp_path: Path):
         assert find(robot).error_code == ErrorCode.UNSUPPORTED
         assert robot.remove('cup').error_code == ErrorCode.OK
         assert robot.ask('What is it?', 'cup').error_code == ErrorCode.UNKNOWN_ID
+
+
+def test_an_object_that_looks_like_one_that_is_gone_is_offered_as_the_same(robot):
+    see(robot, mask('cup'), click(220, 120, 'disc'))
+    robot.remove('cup')
+    # The disc is in view, so that whatever appears is another.
+    see(robot, mask('other'))
+    event = robot.until(lambda: next((e for e in robot.events if e.kind == Event.MAYBE_SAME
+                                      and e.object_id == 'other'), None), 'an offer')
+    assert event.other_id == 'cup' and event.score > 0.85
+    assert sorted(found(robot)) == ['cup', 'disc', 'other']
+
+
+def test_an_object_that_is_picked_under_the_id_of_another_one_is_doubted(robot):
+    see(robot, mask('cup'))
+    robot.remove('cup')
+    see(robot, click(220, 120, 'cup'))
+    event = robot.until(lambda: next((e for e in robot.events if e.kind == Event.MAYBE_OTHER),
+                                     None), 'a doubt')
+    assert event.object_id == 'cup' and event.score < 0.85
+
+
+def test_with_other_checkpoints_than_the_packaged_one_nothing_is_offered_unless_it_is_wanted():
+    def gate(**values):
+        return models.same_gate(SimpleNamespace(**values))
+    assert gate(refer_model='lite-2b', same_likeness=0.0) is None
+    assert gate(refer_model='lite-2b', same_likeness=0.9).likeness == 0.9
+    assert gate(refer_model='tiny', same_likeness=0.0).likeness == 0.85
+
+
+def test_what_happened_to_an_object_is_told_and_can_be_put_into_its_prompt(robot):
+    see(robot, mask('cup'))
+    robot.until(lambda: find(robot).objects[0].history, 'a history')
+    assert find(robot).objects[0].history == ['cup was first seen at 0.0.']
+    assert robot.ask('What is it?', 'cup').answer.facts == ''
+    try:
+        assert robot.set_parameters(history_in_prompt=True)[0].successful
+        told = robot.ask('What is it?', 'cup').answer.facts
+        assert told == '<object:cup> was first seen at 0.0.'
+    finally:
+        robot.set_parameters(history_in_prompt=False)
 
 
 def test_objects_that_begin_to_touch_are_an_event_and_a_reason_to_observe(robot):
