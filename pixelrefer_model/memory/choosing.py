@@ -6,7 +6,8 @@ that are spread evenly in time. Several objects are asked about at the same time
 which of two moved needs both as they were before and after.
 """
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from pixelrefer_model.errors import PixelReferError
@@ -58,10 +59,23 @@ def choose(objects: Sequence[Sequence[Mark]], most: int) -> list[list[int]]:
         for time in times:
             if len(picked) >= min(most, len(stamps)):
                 break
-            free = [place for place in range(len(stamps)) if place not in picked]
-            picked[min(free, key=lambda place: (abs(stamps[place] - time), -place))] = None
+            picked[_nearest(stamps, time, picked)] = None
         chosen.append(sorted(picked))
     return chosen
+
+
+def _nearest(stamps: Sequence[int], time: int, picked: Container[int]) -> int:
+    """The place that is nearest in time and not picked yet, of two the later one. stamps: rising,
+    more than are picked."""
+    after = bisect_left(stamps, time)
+    before = after - 1
+    while before in picked:
+        before -= 1
+    while after in picked:
+        after += 1
+    if before < 0 or after < len(stamps) and stamps[after] - time <= time - stamps[before]:
+        return after
+    return before
 
 
 def _times(objects: Sequence[Sequence[Mark]], most: int) -> list[int]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from functools import partial
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.forgetting import erase, forget
 from pixelrefer_model.memory.history import MOST_SENTENCES, tell_history
@@ -68,6 +69,16 @@ class LongMemory(ObjectMemory):
         lost."""
         if not self._recall:
             return super().select_all(object_ids, window, most, key)
+        try:
+            return self._select_all(object_ids, window, most, key)
+        except PixelReferError as error:
+            if error.code != 'MEMORY':
+                raise
+        # What was chosen may have been let go of before it was read.
+        return self._select_all(object_ids, window, most, key)
+
+    def _select_all(self, object_ids: Sequence[str], window: Window, most: int,
+                    key: str) -> list[Selection]:
         found = [self._marks(object_id, window, key) for object_id in object_ids]
         chosen = choose([[Mark(one.stamp_ns, one.reason) for one in every] for every in found],
                         most)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from benchmarks import memory_first_token, memory_kill, memory_stream
+from benchmarks import memory_first_token, memory_kill, memory_power, memory_stream
 from benchmarks.memory_first_token import Row
 from benchmarks.memory_kill import Outcome
 from benchmarks.memory_stream import MIB, SECOND, TINY, Hour, Run, Stream, records
@@ -94,6 +94,11 @@ def test_lost_is_from_the_newest_that_is_stored_or_all_of_the_last_process(tmp_p
     memory_kill.look(tmp_path, MINUTE, 0, stored, found)
     assert len(found.faults) == 1 and 'lost' in found.faults[0]
     assert found.faults[0] in memory_kill.report(found, 1.0)
+
+
+def test_a_cut_after_which_something_is_lost_is_told():
+    found = Outcome(lost=[0.5, 2.0, 1.0], observations=7, faults=['tokens are lost'])
+    assert memory_power.row('full', found, 4) == '| full | 4 | 3 | 1.0 | 2.0 | 7 |'
 
 
 # --- the first token

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Which moments a question about the past rests on."""
 
+import numpy as np
 import pytest
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory import choosing
 from pixelrefer_model.memory.choosing import Budget, Mark, choose
 
 
@@ -35,6 +37,18 @@ def test_several_objects_are_taken_at_the_same_times():
     times = [[marks_[p].stamp_ns / 10 for p in kept] for marks_, kept in zip((one, two), places)]
     assert times[0] == [0, 30, 50, 98]
     assert times[1] == [1, 31, 49, 100]
+
+
+def test_the_nearest_moment_that_is_not_taken_is_taken_and_of_two_the_later_one():
+    """Whatever the moments are: looked for among all of them."""
+    random = np.random.default_rng(0)
+    for _ in range(300):
+        stamps = sorted(set(random.integers(0, 60, 15).tolist()))
+        picked = set(random.choice(len(stamps), random.integers(0, len(stamps)), False).tolist())
+        time = int(random.integers(-5, 65))
+        free = [place for place in range(len(stamps)) if place not in picked]
+        assert choosing._nearest(stamps, time, picked) == min(
+            free, key=lambda place: (abs(stamps[place] - time), -place))
 
 
 def test_where_there_is_room_for_all_all_are_taken():

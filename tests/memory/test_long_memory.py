@@ -15,6 +15,7 @@ from pixelrefer_model.memory.long_memory import LongMemory
 from pixelrefer_model.memory.record import Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
+from pixelrefer_model.memory.trimming import empty
 
 ALL = Span(0, 1 << 60)
 
@@ -154,6 +155,36 @@ def test_joined_and_split_objects_are_so_at_hand_and_in_the_store(recorder):
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
     bowl = memory.select('bowl', Now(), 1, 'k').observations[0]
     assert bowl.object_id == 'bowl' and bowl.stamp_ns == 3 * SECOND
+
+
+def test_what_is_let_go_of_while_a_question_is_prepared_is_left_out_of_it(recorder, monkeypatch):
+    memory = LongMemory(KeepLast(1), recorder)
+    for n in range(5):
+        memory.observe([sighting(n)])
+    recorder.flush()
+    read, times = recorder.store.observations, []
+
+    def gone_before_it_is_read(moments):
+        times.append(moments[0].stamp_ns // SECOND)
+        if times == [0, 1]:
+            recorder.call(lambda store: empty(store, 1, [moments[0].number]))
+        return read(moments)
+
+    monkeypatch.setattr(recorder.store, 'observations', gone_before_it_is_read)
+    assert seconds(memory.select('mug', ALL, 9, 'k')) == [0, 2, 3, 4]
+    assert times == [0, 1, 0, 2, 3]
+
+
+def test_what_is_damaged_is_said_to_be_lost(recorder):
+    memory = LongMemory(KeepLast(1), recorder)
+    for n in range(3):
+        memory.observe([sighting(n)])
+    recorder.flush()
+    file = next(recorder.store.folder.rglob('*.tokens'))
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(PixelReferError) as caught:
+        memory.select('mug', ALL, 9, 'k')
+    assert caught.value.code == 'MEMORY' and 'lost' in caught.value.message
 
 
 @pytest.mark.parametrize('ids, window, most, code', [
