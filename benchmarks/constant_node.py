@@ -3,45 +3,54 @@
 
     python -m benchmarks.constant_node --ros-args ...
 
-Every object keeps the mask of the box it was selected by, an observation is a name and a stamp,
-and an answer is one token. Nothing but benchmarks/node.py uses it.
+Every object keeps the mask of the box it was selected by, the tokens of an observation are zeros, of
+the released model's shape, and an answer is one token; what is remembered is so in earnest. Nothing but benchmarks/node.py uses it.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 from pixelrefer_model.answer import Answer, Progress
 from pixelrefer_model.engine import EngineSettings
 from pixelrefer_model.frame import Frame
+from pixelrefer_model.memory import ObjectMemory, Observation
+from pixelrefer_model.memory.watch import Due
 from pixelrefer_model.prompt import Box
+from pixelrefer_model.sam2 import Track, TrackState
 from pixelrefer_ros import models, node
 
-TRACKED = SimpleNamespace(name='TRACKED')
+#: Of one object at one moment, with PixelRefer-Lite-2B.
+TOKENS = 32, 1536
 
 
 class ConstantTracker:
     """Every object stays where its box was."""
 
     def __init__(self) -> None:
-        self._tracks: dict[str, SimpleNamespace] = {}
+        self._tracks: dict[str, Track] = {}
 
     @property
     def ids(self) -> list[str]:
         return list(self._tracks)
 
-    def add(self, object_id: str, prompt: Box, frame: Frame) -> SimpleNamespace:
+    def add(self, object_id: str, prompt: Box, frame: Frame) -> Track:
         box = tuple(round(v) for v in (
             prompt.x0, prompt.y0, prompt.x1 - prompt.x0, prompt.y1 - prompt.y0))
         mask = ellipse(frame.height, frame.width, box)
-        self._tracks[object_id] = SimpleNamespace(
-            object_id=object_id, state=TRACKED, score=1.0, mask=mask, box=box,
-            area=int(mask.sum()), stamp_ns=frame.stamp_ns, last_seen_ns=frame.stamp_ns)
+        self._tracks[object_id] = Track(
+            object_id, TrackState.TRACKED, mask, 1.0, box, int(mask.sum()), frame.stamp_ns,
+            frame.stamp_ns)
         return self._tracks[object_id]
 
-    correct = replace = add
+    correct = add
+
+    def replace(self, object_id: str, prompt: Box, frame: Frame) -> Track:
+        return self.add(object_id, prompt, frame)
 
     def remove(self, object_id: str) -> None:
         del self._tracks[object_id]
@@ -49,9 +58,10 @@ class ConstantTracker:
     def lose(self, _stamp_ns: int) -> None:
         """Nothing: they are found again at once."""
 
-    def step(self, frame: Frame) -> list[SimpleNamespace]:
-        for track in self._tracks.values():
-            track.stamp_ns = track.last_seen_ns = frame.stamp_ns
+    def step(self, frame: Frame) -> list[Track]:
+        self._tracks = {
+            object_id: replace(track, stamp_ns=frame.stamp_ns, last_seen_ns=frame.stamp_ns)
+            for object_id, track in self._tracks.items()}
         return list(self._tracks.values())
 
 
@@ -60,23 +70,25 @@ class ConstantEngine:
 
     def __init__(self) -> None:
         self.tracker = ConstantTracker()
-        self.memory = SimpleNamespace(
-            observe=lambda observations: None, clear=lambda: None, held=lambda: (0, 0))
+        self.memory = ObjectMemory()
+        self.encoder = SimpleNamespace(moments=None, key='constant')
         self.settings = EngineSettings()
         self.detector = None
 
     def tracker_of(self, _camera: str) -> ConstantTracker:
         return self.tracker
 
-    def forget(self, _object_id: str) -> None:
-        """Nothing was remembered."""
+    def erase(self, object_id: str) -> None:
+        self.memory.erase(object_id)
 
-    def due(self, tracks: list[Any], _epoch: int) -> list[Any]:
-        return tracks
+    def release(self, object_id: str) -> None:
+        self.memory.release(object_id)
 
-    def observe(self, frame: Frame, tracks: list[Any], _epoch: int) -> list[SimpleNamespace]:
-        return [SimpleNamespace(object_id=track.object_id, stamp_ns=frame.stamp_ns)
-                for track in tracks]
+    def observe(self, frame: Frame, due: list[Due], epoch: int) -> list[Observation]:
+        return [Observation(
+            one.track.object_id, frame.stamp_ns, frame.camera, epoch, one.track.box,
+            one.track.area, torch.zeros(TOKENS, dtype=torch.bfloat16), self.encoder.key,
+            where=one.where, reason=one.reason) for one in due]
 
     def prepare(self, _question: str, object_ids: list[str], *_: Any, **__: Any) -> Answer:
         return Answer('yes', 1.0, False, object_ids, [], [], 0, 'stop', 1)

@@ -136,8 +136,8 @@ def search(engine: Any, words: str, like_id: str, span: tuple[int, int] | None, 
     PixelReferError for what cannot be looked for: UNKNOWN_ID, NO_OBSERVATION, EMPTY_QUESTION,
     BAD_BOX."""
     from pixelrefer_model.memory import Now, Span
+    from pixelrefer_model.memory.columns import likeness_of
     from pixelrefer_model.memory.finding import Near, find, terms_of
-    from pixelrefer_model.memory.store import likeness_of
     if words.strip():
         terms_of(words)
     near = like = None

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from sqlite3 import Connection
 
+from pixelrefer_model.memory.entering import refresh
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.trimming import delete, empty
 from pixelrefer_model.memory.window import Span
@@ -32,7 +33,7 @@ def forget(store: MemoryStore, object_ids: Sequence[str], span: Span | None = No
     for segment, numbers in leave.items():
         empty(store, segment, numbers, overwrite=True)
     with store.transaction() as database:
-        _drop_words(store, database, ids, when, values)
+        _drop_words(database, ids, when, values)
         database.execute("INSERT INTO found (found) VALUES ('rebuild')")
         database.execute("INSERT INTO found (found) VALUES ('optimize')")
     store.pack()
@@ -48,17 +49,17 @@ def erase(store: MemoryStore, ids: Sequence[str], span: Span | None = None) -> N
             delete(database, [number for number, in database.execute(
                 f'SELECT number FROM observations WHERE object = ?{when}',
                 (object_id, *values)).fetchall()])
-        _drop_words(store, database, ids, when, values)
+        _drop_words(database, ids, when, values)
 
 
-def _drop_words(store: MemoryStore, database: Connection, ids: Sequence[str], when: str,
+def _drop_words(database: Connection, ids: Sequence[str], when: str,
                 values: tuple[int, ...]) -> None:
     """Take out the events and what was said of objects whose observations went."""
     for object_id in ids:
         for table in ('events', 'words'):
             database.execute(f'DELETE FROM {table} WHERE object = ?{when}', (object_id, *values))
         database.execute(f'DELETE FROM events WHERE other = ?{when}', (object_id, *values))
-        store.refresh(database, object_id)
+        refresh(database, object_id)
     about = [(number,) for number, objects in database.execute(
         f'SELECT number, objects FROM answers WHERE 1{when}', values).fetchall()
         if set(json.loads(objects)) & set(ids)]

@@ -3,6 +3,7 @@
 
 from sqlite3 import Connection
 
+from pixelrefer_model.memory.entering import refresh
 from pixelrefer_model.memory.store import MemoryStore
 
 #: Tables that say of which object a row is.
@@ -18,8 +19,8 @@ def join(store: MemoryStore, keep: str, merge: str) -> int:
             database.execute(f'DELETE FROM {table} WHERE object = ?', (merge,))
         database.execute('UPDATE events SET other = ? WHERE other = ?', (keep, merge))
         _rename_in_answers(database, merge, keep, '', ())
-        store.refresh(database, keep)
-        store.refresh(database, merge)
+        refresh(database, keep)
+        refresh(database, merge)
     return moved
 
 
@@ -30,8 +31,8 @@ def split(store: MemoryStore, object_id: str, from_ns: int, new_id: str) -> int:
         since = ' AND line = ? AND stamp_ns >= ?', (store.line, from_ns)
         moved = _move(database, object_id, new_id, *since)
         _rename_in_answers(database, object_id, new_id, *since)
-        store.refresh(database, new_id)
-        store.refresh(database, object_id)
+        refresh(database, new_id)
+        refresh(database, object_id)
     return moved
 
 

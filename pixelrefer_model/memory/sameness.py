@@ -14,10 +14,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pixelrefer_model.memory.columns import likeness_of
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.finding import alike
 from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.store import MemoryStore, likeness_of
+from pixelrefer_model.memory.store import MemoryStore
 
 
 @dataclass(frozen=True)

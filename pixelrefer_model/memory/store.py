@@ -10,22 +10,21 @@ One thread writes; any thread reads. What `write` was given in one call is there
 at all, also after the process was killed.
 """
 
-import json
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from pixelrefer_model.errors import PixelReferError
-from pixelrefer_model.memory import schema
+from pixelrefer_model.memory import entering, schema
+from pixelrefer_model.memory.columns import bytes_of, whereabouts
 from pixelrefer_model.memory.locking import WriteLock
 from pixelrefer_model.memory.observation import Observation, Rle, Whereabouts
 from pixelrefer_model.memory.ram_segments import RamSegments
-from pixelrefer_model.memory.record import Happening, Moment, Record, Remembered, Told
+from pixelrefer_model.memory.record import Happening, Moment, Record, Remembered
 from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
 from pixelrefer_model.memory.window import Span
 
@@ -122,18 +121,6 @@ class MemoryStore:
             self._line, self._newest_ns, self._keys = before
             raise
 
-    def refresh(self, database: sqlite3.Connection, object_id: str) -> None:
-        """Let an object's first and last sighting be those that are left, or new; one without any
-        goes."""
-        first, last = (database.execute(
-            'SELECT line, stamp_ns, epoch, camera FROM observations WHERE object = ? '
-            f'ORDER BY line {way}, stamp_ns {way} LIMIT 1', (object_id,)).fetchone()
-            for way in ('ASC', 'DESC'))
-        database.execute('DELETE FROM objects WHERE id = ?', (object_id,))
-        if first:
-            database.execute('INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?)', (
-                object_id, last[3], *first[:2], *last[:3]))
-
     @contextmanager
     def transaction(self, *, lasting: bool = False) -> Iterator[sqlite3.Connection]:
         """Changes inside are made as a whole, appended tokens among them, or with an exception not
@@ -193,15 +180,15 @@ class MemoryStore:
     def _enter(self, database: sqlite3.Connection, record: Record) -> None:
         if isinstance(record, Observation):
             line = self._line_of(database, record.stamp_ns)
-            self._enter_observation(database, record, line)
+            if record.key not in self._keys:
+                self._keys[record.key] = entering.key_number(database, record.key)
+            tokens = record.tokens.contiguous()
+            entering.observation(database, record, line, self._keys[record.key], tokens,
+                                 self.segments.append(bytes_of(tokens)))
         elif isinstance(record, Happening):
-            database.execute(
-                'INSERT INTO events (object, other, line, epoch, stamp_ns, kind, text) '
-                'VALUES (?, ?, ?, ?, ?, ?, ?)',
-                (record.object_id, record.other, self._line, record.epoch, record.stamp_ns,
-                 record.kind, record.text))
+            entering.happening(database, record, self._line)
         else:
-            self._enter_told(database, record, self._line)
+            entering.told(database, record, self._line)
 
     def _line_of(self, database: sqlite3.Connection, stamp_ns: int) -> int:
         if not self._line or stamp_ns < self._newest_ns - BACK_NS:
@@ -211,47 +198,6 @@ class MemoryStore:
         database.execute('INSERT INTO lines VALUES (?, ?) ON CONFLICT (line) DO UPDATE SET '
                          'newest_ns = excluded.newest_ns', (self._line, self._newest_ns))
         return self._line
-
-    def _enter_observation(self, database: sqlite3.Connection, seen: Observation,
-                           line: int) -> None:
-        where, mask = seen.where, seen.mask or (None, None, None)
-        if seen.key not in self._keys:
-            self._keys[seen.key] = database.execute(
-                'INSERT INTO keys (key) VALUES (?) ON CONFLICT (key) DO UPDATE SET key = key '
-                'RETURNING number', (seen.key,)).fetchone()[0]
-        tokens = seen.tokens.contiguous()
-        place = self.segments.append(bytes_of(tokens))
-        position = [None] * 5 if where is None else [
-            where.frame, *map(float, where.position), floats(where.covariance)]
-        database.execute(
-            'INSERT INTO observations (object, line, epoch, stamp_ns, camera, x, y, width, height, '
-            'area, mask, mask_height, mask_width, position_frame, px, py, pz, covariance, reason, '
-            f'key, tokens, dim, dtype, likeness, segment, offset, length, crc) VALUES '
-            f'({", ".join("?" * 28)}) ON CONFLICT (object, line, stamp_ns) DO NOTHING',
-            (seen.object_id, line, seen.epoch, seen.stamp_ns, seen.camera, *seen.box, seen.area,
-             *mask, *position, seen.reason, self._keys[seen.key], *tokens.shape,
-             str(tokens.dtype).removeprefix('torch.'), halves(likeness_of(tokens)),
-             place.segment, place.offset, place.length, place.crc))
-        database.execute(
-            'INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET '
-            'camera = excluded.camera, last_line = excluded.last_line, '
-            'last_ns = excluded.last_ns, last_epoch = excluded.last_epoch',
-            (seen.object_id, seen.camera, line, seen.stamp_ns, line, seen.stamp_ns, seen.epoch))
-
-    def _enter_told(self, database: sqlite3.Connection, told: Told, line: int) -> None:
-        database.execute(
-            'INSERT INTO answers (line, epoch, stamp_ns, question, text, confidence, model, '
-            'objects) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-            (line, told.epoch, told.stamp_ns, told.question, told.text, told.confidence,
-             told.model, json.dumps(told.object_ids)))
-        if told.words:
-            # The newest time counts: the same words are not kept twice of one object.
-            for object_id in told.object_ids:
-                database.execute(
-                    'INSERT INTO words (object, source, text, stamp_ns, line) '
-                    'VALUES (?, ?, ?, ?, ?) ON CONFLICT (object, source, text) DO UPDATE SET '
-                    'stamp_ns = excluded.stamp_ns, line = excluded.line',
-                    (object_id, told.question, told.text, told.stamp_ns, line))
 
     def _settle(self) -> None:
         """Let go of tokens that no committed observation has."""
@@ -387,32 +333,3 @@ class MemoryStore:
         files = [Path(f'{self._path}{end}') for end in ('', '-wal')]
         return self.segments.bytes() + sum(
             file.stat().st_size for file in files if file.exists())
-
-
-def whereabouts(frame: str | None, x: float, y: float, z: float,
-                covariance: bytes) -> Whereabouts | None:
-    """A place out of its columns; None where there is none."""
-    return None if frame is None else Whereabouts(
-        frame, np.array([x, y, z]),
-        np.frombuffer(covariance, np.float32).reshape(3, 3).astype(float))
-
-
-def bytes_of(tokens: torch.Tensor) -> bytes:
-    """The bytes of a contiguous tensor on the CPU, of any type."""
-    return tokens.view(torch.uint8).numpy().tobytes()
-
-
-def likeness_of(tokens: torch.Tensor) -> np.ndarray:
-    """What tokens [K, D] are compared by: their mean, of length 1; float32 [D]."""
-    mean = tokens.float().mean(0)
-    return torch.nn.functional.normalize(mean, dim=0).numpy()
-
-
-def halves(values: np.ndarray) -> bytes:
-    """Numbers as float16 bytes."""
-    return np.asarray(values, np.float16).tobytes()
-
-
-def floats(values: np.ndarray) -> bytes:
-    """Numbers as float32 bytes."""
-    return np.asarray(values, np.float32).tobytes()

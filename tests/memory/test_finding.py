@@ -9,10 +9,11 @@ from memory_support import SECOND, sighting, tokens_of
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import Span
+from pixelrefer_model.memory.columns import likeness_of
 from pixelrefer_model.memory.finding import Near, find
 from pixelrefer_model.memory.observation import Whereabouts
 from pixelrefer_model.memory.record import Told
-from pixelrefer_model.memory.store import MemoryStore, likeness_of
+from pixelrefer_model.memory.store import MemoryStore
 
 
 def told(object_id: str, text: str) -> Told:

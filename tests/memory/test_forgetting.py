@@ -8,9 +8,10 @@ import torch
 from memory_support import SECOND, sighting, tokens_of
 
 from pixelrefer_model.memory import Span
+from pixelrefer_model.memory.columns import bytes_of, halves, likeness_of
 from pixelrefer_model.memory.forgetting import forget
 from pixelrefer_model.memory.record import Happening, Told
-from pixelrefer_model.memory.store import MemoryStore, bytes_of, halves, likeness_of
+from pixelrefer_model.memory.store import MemoryStore
 
 ALL = Span(0, 1 << 60)
 
