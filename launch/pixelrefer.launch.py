@@ -27,7 +27,7 @@ ARGUMENTS = {
 }
 #: Parameters of the node that are launch arguments as well. What is given wins over params_file.
 PARAMETERS = ('cameras', 'image_transport', 'depth_transport', 'tracker_model', 'refer_model',
-              'device', 'dtype', 'autostart', 'target_frame')
+              'device', 'dtype', 'autostart', 'target_frame', 'memory', 'memory_folder')
 
 
 def generate_launch_description() -> LaunchDescription:

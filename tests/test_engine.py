@@ -12,6 +12,9 @@ from pixelrefer_model.frame import Frame
 from pixelrefer_model.language.fit import OldestFirst, Refuse
 from pixelrefer_model.language.generate import TokenEvent
 from pixelrefer_model.memory import EveryFrame, EveryInterval, KeepLast, Now, Span
+from pixelrefer_model.memory.long_memory import LongMemory
+from pixelrefer_model.memory.recorder import Recorder
+from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.watch import Due, Watch
 from pixelrefer_model.prompt import Box, MaskPrompt
 from pixelrefer_model.sam2 import MaskPolicy, ObjectTracker, TrackState
@@ -158,6 +161,44 @@ def test_an_object_selected_on_a_past_frame_is_observed_on_the_image_of_its_mask
     assert track.stamp_ns == 2 * TENTH and engine.memory.held() == (0, 0)
     engine.process(frame(3))
     assert engine.ask('What is it?', ['square'], max_new_tokens=2).stamps_ns == [3 * TENTH]
+
+
+def test_a_memory_that_lasts_changes_neither_masks_nor_answers_about_now(engine):
+    runs = []
+    with MemoryStore.in_ram() as store, Recorder(store) as recorder:
+        for memory in (engine.memory, LongMemory(KeepLast(8), recorder)):
+            one = PerceptionEngine(engine.tracker.beside(), engine.encoder, engine.language,
+                                   engine.settings)
+            one.memory = memory
+            tracks = [one.track('square', square(0), frame(0)),
+                      *(track for index in range(1, 6) for track in one.process(frame(index)))]
+            runs.append((tracks, one.ask('What is it?', ['square'], max_new_tokens=4)))
+    (plain, told), (lasting, again) = runs
+    assert all((one.mask == other.mask).all() and one.score == other.score
+               for one, other in zip(plain, lasting, strict=True))
+    assert told == again
+
+
+def test_an_object_that_is_let_go_of_is_answered_about_from_a_memory_that_lasts(engine):
+    calls = engine.encoder.calls
+    with MemoryStore.in_ram() as store, Recorder(store) as recorder:
+        engine.memory = LongMemory(KeepLast(8), recorder)
+        engine.track('square', square(0), frame(0))
+        for index in range(1, 6):
+            engine.process(frame(index))
+        engine.untrack('square')
+        recorder.flush()
+        before = calls.calls
+        now = engine.ask('What is it?', ['square'], max_new_tokens=2)
+        ever = engine.ask('Does it move?', ['square'], Span(0, 9 * TENTH), max_new_tokens=2)
+        # Questions cost no image, also where their tokens come from the store.
+        assert calls.calls == before
+        assert now.stamps_ns == [4 * TENTH] and ever.stamps_ns == [0, 2 * TENTH, 4 * TENTH]
+        assert now.states == ['LOST']
+        assert engine.memory.history(['square'], Now()) == [
+            '<object:square> was first seen at 0.0.']
+        recorder.flush()
+        assert store.count('answers') == 2
 
 
 def test_a_second_camera_shares_the_models_and_changes_nothing_of_the_first(engine):

@@ -29,8 +29,14 @@ from pixelrefer_model.memory.segments import SEGMENT_BYTES, Place, Segments
 from pixelrefer_model.memory.window import Span
 
 DATABASE, TOKENS = 'memory.sqlite', 'tokens'
-#: Stamps that go back by more than this begin a new line of time; by less, they are late.
+#: Of stamps that go back by more than this from what was stored before the store was opened, a new
+#: line of time begins.
 BACK_NS = 1_000_000_000
+#: Meanwhile what is encoded comes out of order, and late where there is much of it; only by more than
+#: this a new line begins by itself. Who knows that time began anew says so: `begin_line`.
+LATE_NS = 60_000_000_000
+#: An observation that was made so much later at most shows where an event was.
+SHOWN_NS = 1_000_000_000
 #: Digits of the number in an id that was made here, at most.
 MOST_DIGITS = 9
 
@@ -53,6 +59,8 @@ class MemoryStore:
         self._reading = threading.RLock()
         self._keys: dict[str, int] = dict(
             (key, number) for number, key in self._write.execute('SELECT number, key FROM keys'))
+        #: Whether nothing was written yet since it was opened.
+        self._opened = True
         self._line, self._newest_ns = self._write.execute(
             'SELECT line, newest_ns FROM lines ORDER BY line DESC LIMIT 1').fetchone() or (0, 0)
 
@@ -103,6 +111,7 @@ class MemoryStore:
         """What is written from now on belongs to another line of time than what was before."""
         if self._newest_ns:
             self._line, self._newest_ns = self._line + 1, 0
+        self._opened = False
 
     @property
     def line(self) -> int:
@@ -112,13 +121,13 @@ class MemoryStore:
     def write(self, records: Sequence[Record]) -> None:
         """Remember, as one transaction. Raises PixelReferError MEMORY where the disk or the
         database refuses; nothing of the call is remembered then."""
-        before = self._line, self._newest_ns, dict(self._keys)
+        before = self._line, self._newest_ns, self._opened, dict(self._keys)
         try:
             with self.transaction() as database:
                 for record in records:
                     self._enter(database, record)
         except PixelReferError:
-            self._line, self._newest_ns, self._keys = before
+            self._line, self._newest_ns, self._opened, self._keys = before
             raise
 
     @contextmanager
@@ -186,14 +195,15 @@ class MemoryStore:
             entering.observation(database, record, line, self._keys[record.key], tokens,
                                  self.segments.append(bytes_of(tokens)))
         elif isinstance(record, Happening):
-            entering.happening(database, record, self._line)
+            entering.happening(database, record, self._line_of(database, record.stamp_ns))
         else:
             entering.told(database, record, self._line)
 
     def _line_of(self, database: sqlite3.Connection, stamp_ns: int) -> int:
-        if not self._line or stamp_ns < self._newest_ns - BACK_NS:
+        if not self._line or stamp_ns < self._newest_ns - (BACK_NS if self._opened else LATE_NS):
             self._line += 1
             self._newest_ns = stamp_ns
+        self._opened = False
         self._newest_ns = max(self._newest_ns, stamp_ns)
         database.execute('INSERT INTO lines VALUES (?, ?) ON CONFLICT (line) DO UPDATE SET '
                          'newest_ns = excluded.newest_ns', (self._line, self._newest_ns))
@@ -300,14 +310,14 @@ class MemoryStore:
 
     def places(self, happenings: Sequence[Happening]) -> dict[Happening, Whereabouts]:
         """Where the objects of events of the newest line of time were, as far as an observation
-        that was made within BACK_NS after one knows."""
+        that was made within SHOWN_NS after one knows."""
         found = {}
         for one in happenings:
             rows = self.query(
                 'SELECT position_frame, px, py, pz, covariance FROM observations '
                 'WHERE object = ? AND line = ? AND stamp_ns BETWEEN ? AND ? '
                 'AND position_frame IS NOT NULL ORDER BY stamp_ns LIMIT 1',
-                (one.object_id, self._line, one.stamp_ns, one.stamp_ns + BACK_NS))
+                (one.object_id, self._line, one.stamp_ns, one.stamp_ns + SHOWN_NS))
             if rows:
                 found[one] = whereabouts(*rows[0])
         return found

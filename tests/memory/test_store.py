@@ -71,6 +71,25 @@ def test_stamps_that_go_back_begin_another_line_and_the_two_are_never_mixed(fold
         assert store.line == 2 and seconds(store) == [9.5, 10]
 
 
+def test_what_comes_late_is_of_the_same_line_and_time_that_began_before_the_opening_is_not(folder):
+    with MemoryStore.open(folder) as store:
+        # An event is told at once; the observation of before it was still being encoded.
+        store.write([Happening('mug', 'appeared', 0, 30 * SECOND), sighting(30), sighting(10, 'cup')])
+        store.write([sighting(15, 'cup'), sighting(31)])
+        assert store.line == 1 and {line for line, in store.query(
+            'SELECT line FROM observations UNION SELECT line FROM events')} == {1}
+        # Who knows better says so.
+        store.begin_line()
+        store.write([sighting(32)])
+        assert store.line == 2
+    with MemoryStore.open(folder) as store:
+        store.write([sighting(30)])
+        assert store.line == 3
+    with MemoryStore.open(folder) as store:
+        store.write([sighting(30.5)])
+        assert store.line == 3
+
+
 def test_a_moment_is_kept_once(folder):
     with MemoryStore.open(folder) as store:
         store.write([sighting(1), sighting(1)])
