@@ -3,6 +3,7 @@
 
 from random import Random
 
+import numpy as np
 import pytest
 import torch
 from tenses_support import CONTRACT, K, Counting, Outlines
@@ -37,6 +38,9 @@ def test_a_scene_and_it_in_the_mirror_are_the_same_for_the_same_seed(records):
             i, j = query.things
             assert (mirror.facts[query.frame][i].x < mirror.facts[query.frame][j].x) == (
                 'left' in other.answer)
+            apart = np.subtract(mirror.facts[query.frame][i].camera,
+                                mirror.facts[query.frame][j].camera)
+            assert other.difference == pytest.approx(apart)
 
 
 def test_every_question_has_tokens_of_all_that_it_rests_on(records):

@@ -8,7 +8,9 @@ import pytest
 
 from training.world import Contract, ScenePlan
 from training.world.events import NOTHING, SLIDING, TABLE
-from training.world.long_scenes import CONTACT_GAP, ROUND, SECONDS, plan_long_scene
+from training.world.layout import Places
+from training.world.long_scenes import (
+    CONTACT_GAP, ROUND, SECONDS, Director, plan_long_scene)
 
 CONTRACT = Contract.load()
 
@@ -69,6 +71,15 @@ def test_what_is_put_on_something_rests_on_it_and_goes_with_it(plans):
         assert np.hypot(*apart[:2]) < radius(plan, carrier)
         later = next((m.t0 for m in plan.moves if m.index == i and m.t0 > move.t1), plan.seconds)
         assert plan.position(i, later) - plan.position(carrier, later) == pytest.approx(apart)
+
+
+def test_the_planner_knows_that_what_rides_went_along(plans):
+    plan = next(plan for plan in plans if any(spec.support >= 0 for spec in plan.objects))
+    rider, spec = next((i, spec) for i, spec in enumerate(plan.objects) if spec.support >= 0)
+    director = Director(np.random.default_rng(0), CONTRACT, 30.0, plan.objects,
+                        Places(np.random.default_rng(0), CONTRACT, plan.camera, 30.0))
+    director._move(spec.support, 'push', 1.0, 3.0, director.at[spec.support] + (0.1, 0.0, 0.0))
+    assert director.at[rider] == pytest.approx(np.add(spec.rest, (0.1, 0.0, 0.0)))
 
 
 def test_objects_on_the_table_meet_but_never_overlap(plans):

@@ -71,13 +71,13 @@ class LongRecord:
 def queries_of(watched: Watched, balance: Balance, rng: Random, tokens_each: int
                ) -> tuple[list[Query], list[list[int]]]:
     """The questions of a scene, and the windows that its frames make."""
-    made, windows = [], []
+    made, windows, memory = [], [], watched.memory()
     for frame, kinds, lead in _moments(watched, rng):
         moment = Moment(watched, frame)
         whole = any(kind not in RECENTLY for kind in kinds)
         if whole:
             moment.things = _group(moment, rng, lead)
-        memory, asked = watched.memory(frame), set()
+        asked = set()
         for kind in kinds:
             drawn = draw(moment, kind, balance, rng, lead)
             if drawn is None or (kind, drawn[0]) in asked:

@@ -2,9 +2,9 @@
 """The stage of training after objects and answers: questions about time.
 
 Only the language model learns. What it is to compare, places and looks at several moments, the
-object tokens of the two stages before hold already, so that they are made once; a step then costs a
-tenth, and nothing that is seen can be forgotten. A share of each step are the questions of before,
-about the same scenes.
+object tokens of the two stages before hold already, so that they are made once; a step needs no
+vision then, and nothing that is seen can be forgotten. A share of each step are the questions of
+before, about the same scenes.
 """
 
 from collections.abc import Sequence

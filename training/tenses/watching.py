@@ -63,11 +63,12 @@ class Watched:
         frames = np.flatnonzero(self.areas[:frame + 1, thing] >= LEAST_AREA)
         return int(frames[-1]) if len(frames) else None
 
-    def memory(self, frame: int) -> ObjectMemory:
-        """The memory as it is right after `frame`; its observations have no tokens yet."""
+    def memory(self) -> ObjectMemory:
+        """All that is remembered, of which a question's window leaves out what comes later; the
+        observations have no tokens yet."""
         memory = ObjectMemory(KeepLast(len(self)))
         why = {(one.object_id, one.stamp_ns): one.kind for one in self.happenings}
-        for k in range(frame + 1):
+        for k in range(len(self)):
             memory.observe([
                 Observation(str(i), stamp_of(k), 'camera', 0, (0, 0, 1, 1), int(self.areas[k, i]),
                             torch.zeros(0), '', reason=why.get((str(i), stamp_of(k)), 'interval'))
