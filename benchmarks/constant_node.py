@@ -72,6 +72,7 @@ class ConstantEngine:
         self.tracker = ConstantTracker()
         self.memory = ObjectMemory()
         self.encoder = SimpleNamespace(moments=None, key='constant')
+        self.language = SimpleNamespace(prefixes=SimpleNamespace(clear=lambda: None))
         self.settings = EngineSettings()
         self.detector = None
 

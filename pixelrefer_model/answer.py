@@ -58,7 +58,8 @@ class Answer:
         objects, or that nothing can be told, says of none of them what it is."""
         return Told(tuple(self.object_ids), question, self.text, self.confidence, model, epoch,
                     max(self.stamps_ns, default=0),
-                    words=len(self.object_ids) == 1 and not self.abstained)
+                    words=len(self.object_ids) == 1 and not self.abstained,
+                    since_ns=min(self.stamps_ns, default=0))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ Messages, launch files, and a node that is not configured need no PyTorch.
 
 import os
 from collections.abc import Callable
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -182,11 +183,24 @@ def history(memory: Any, object_id: str) -> list[str]:
             for told in memory.history([object_id], Now())]
 
 
-def undescribed(store: Any, most: int) -> list[str]:
-    """Remembered objects of which nothing was said yet, those seen last first."""
-    return [object_id for object_id, in store.query(
-        'SELECT id FROM objects WHERE id NOT IN (SELECT object FROM words) '
-        'ORDER BY last_line DESC, last_ns DESC LIMIT ?', (most,))]
+def undescribed(store: Any, key: str) -> list[tuple[str, int]]:
+    """Remembered objects of which nothing was said yet and that can be asked about with tokens of
+    this key, those seen last first, and when that was."""
+    return store.query(
+        'SELECT id, last_ns FROM objects WHERE id NOT IN (SELECT object FROM words) AND id IN ('
+        'SELECT o.object FROM observations o JOIN keys k ON k.number = o.key WHERE k.key = ?) '
+        'ORDER BY last_line DESC, last_ns DESC', (key,))
+
+
+def drop_prefixes(engine: Any, language: Any) -> Future:
+    """Let go of keys and values of past prompts, by the worker that owns them, or here where that
+    has ended."""
+    try:
+        return language.call(engine.language.prefixes.clear)
+    except PixelReferError:     # it is being closed, and clears them as it ends
+        made: Future = Future()
+        made.set_result(None)
+        return made
 
 
 def limit_threads(threads: int) -> None:

@@ -155,9 +155,9 @@ class ObjectTable:
                     'BAD_ID', f'id {wanted[:80]!r}; 1 to 64 letters, digits and _ . : - are '
                     'allowed')
             return wanted
+        stem = f'{prefix}object_'
+        number = remembered(stem) + 1   # not under the lock: it may have to be looked up
         with self.lock:
-            stem = f'{prefix}object_'
-            number = remembered(stem) + 1
             while f'{stem}{number}' in self._entries:
                 number += 1
             return f'{stem}{number}'

@@ -47,9 +47,10 @@ class Observing:
             self._table.get, (track.object_id for track in tracks)) if entry is not None}
         where = {object_id: place for object_id, entry in entries.items()
                  if (place := place_of(entry)) is not None}
+        # Also of those that have no entry any more, which may have another name by now.
         due, happened = self._watch.see(
-            frame.image, [track for track in tracks if track.object_id in entries],
-            self._engine.settings.keyframes, where)
+            frame.image, tracks, self._engine.settings.keyframes, where)
+        due = [one for one in due if one.track.object_id in entries]
         self._engine.memory.record(happened)
         for event in happened:
             if event.kind in KINDS:

@@ -138,7 +138,7 @@ class Pipeline:
             epoch = self.table.epoch
             for stream in self.streams.values():
                 stream.clear()
-            self.engine.memory.clear(back=back)
+            self.engine.memory.clear(back=back, tracked=ids if keep else ())
             self._publishing.new_epoch(epoch, reason)
         # Frames in the slots carry the epoch they came in, so this may be late.
         self.tracker.wake()

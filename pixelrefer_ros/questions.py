@@ -152,6 +152,11 @@ class LanguageWorker(Worker):
     def next_time(self) -> float | None:
         return min((request.deadline for request in self._requests), default=None)
 
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
+        # Nobody else touches the model now: what was asked about is not kept while nobody asks.
+        self._engine.language.prefixes.clear()
+
     def give_up(self) -> list[Callable[[], None]]:
         waiting = list(self._requests)
         self._requests.clear()

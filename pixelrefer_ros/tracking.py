@@ -5,6 +5,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from threading import Condition
 from typing import Any, Protocol
@@ -177,9 +178,7 @@ class Tracking:
         with self._table.lock:
             epoch = self._table.epoch
             wanted = {entry.object_id for entry in self._table.entries(self.camera)}
-            renamed = self._table.take_renamed(self.camera)
-        for old, new in renamed:
-            self._rename(old, new)
+            self._take_renamed()
         for object_id in [i for i in self._tracker.ids if i not in wanted]:
             self._tracker.remove(object_id)
         if epoch != self._epoch:
@@ -189,12 +188,20 @@ class Tracking:
             self._processed = self._newest = None
         return epoch
 
-    def _rename(self, old: str, new: str) -> None:
-        if old in self._tracker.ids:
+    def _take_renamed(self) -> dict[str, str]:
+        """Give objects the names that the table has for them now; what they are, by what they
+        were."""
+        names: dict[str, str] = {}
+        for old, new in self._table.take_renamed(self.camera):
+            if old not in self._tracker.ids:
+                continue
             if new in self._tracker.ids:
                 self._tracker.remove(new)
             self._tracker.rename(old, new)
             self._observing.rename(old, new)
+            names = {first: new if last == old else last for first, last in names.items()}
+            names[old] = new
+        return names
 
     def _serve(self, request: AddRequest, frame: Frame) -> None:
         try:
@@ -230,6 +237,7 @@ class Tracking:
                 shown, epoch, [key for of, key in keyframes if of is shown])
         if self._lockstep:
             self._encoder.wait_idle()
+            self._engine.memory.flush()
         return results
 
     def _select(self, selection: Selection, on_existing: str, frame: Frame,
@@ -261,6 +269,8 @@ class Tracking:
         with self._table.lock:
             if on_existing == 'REPLACE':
                 self._engine.erase(object_id)
+            if not exists or on_existing == 'REPLACE':
+                self._engine.memory.expect(object_id)
             entry = self._table.put(
                 object_id, sight, epoch, camera=self.camera, existed=exists)
         if entry is None:
@@ -299,15 +309,24 @@ class Tracking:
         """Step the tracker and let everybody know."""
         tracks = self._tracker.step(frame)
         self._processed = frame
-        changes = self._table.update(
-            {track.object_id: self._place(sight_from(track)) for track in tracks}, epoch,
-            (frame.stamp_ns, frame.frame_id), self.camera)
+        sights = [self._place(sight_from(track)) for track in tracks]
+        with self._table.lock:
+            # Names may have changed while the tracker was at work.
+            if names := self._take_renamed():
+                kept = [(replace(track, object_id=names.get(track.object_id, track.object_id)),
+                         sight) for track, sight in zip(tracks, sights)
+                        if track.object_id in names or track.object_id not in names.values()]
+                tracks, sights = [track for track, _ in kept], [sight for _, sight in kept]
+            changes = self._table.update(
+                {track.object_id: sight for track, sight in zip(tracks, sights)}, epoch,
+                (frame.stamp_ns, frame.frame_id), self.camera)
         if changes is None:
             self._counters.add('dropped')
             return
         self._observing.see(frame, epoch, tracks)
         if self._lockstep:
             self._encoder.wait_idle()
+            self._engine.memory.flush()
         for before, after in changes:
             self._output.state_changed(frame, epoch, before, after)
         self._output.tracked(frame, epoch, self._table.entries(self.camera), arrived)

@@ -52,10 +52,10 @@ def happening(database: Connection, event: Happening, line: int) -> None:
 def told(database: Connection, answer: Told, line: int) -> None:
     """An answer, and its words under each of its objects."""
     database.execute(
-        'INSERT INTO answers (line, epoch, stamp_ns, question, text, confidence, model, '
-        'objects) VALUES (?, ?, ?, ?, ?, ?, ?, ?)',
-        (line, answer.epoch, answer.stamp_ns, answer.question, answer.text, answer.confidence,
-         answer.model, json.dumps(answer.object_ids)))
+        'INSERT INTO answers (line, epoch, stamp_ns, since_ns, question, text, confidence, model, '
+        'objects) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)',
+        (line, answer.epoch, answer.stamp_ns, answer.since_ns, answer.question, answer.text,
+         answer.confidence, answer.model, json.dumps(answer.object_ids)))
     if answer.words:
         # The newest time counts: the same words are not kept twice of one object.
         for object_id in answer.object_ids:

@@ -32,38 +32,53 @@ def forget(store: MemoryStore, object_ids: Sequence[str], span: Span | None = No
     # Tokens first: a file that is left behind when the process is killed here goes at its start.
     for segment, numbers in leave.items():
         empty(store, segment, numbers, overwrite=True)
+    # And those whose rows went before, for want of room or since another object took the id.
+    wanted = dict(store.query('SELECT segment, sum(length) FROM observations GROUP BY segment'))
+    for segment in store.segments.numbers():
+        if wanted.get(segment, 0) < store.segments.size(segment):
+            empty(store, segment, overwrite=True)
     with store.transaction() as database:
-        _drop_words(database, ids, when, values)
+        _drop_words(database, ids, span, when, values)
+        if not object_ids:
+            # What was said of objects of which nothing was observed, too.
+            for table in ('events', 'words', 'answers'):
+                database.execute(f'DELETE FROM {table} WHERE 1{when}', values)
         database.execute("INSERT INTO found (found) VALUES ('rebuild')")
         database.execute("INSERT INTO found (found) VALUES ('optimize')")
     store.pack()
     return sum(map(len, leave.values()))
 
 
-def erase(store: MemoryStore, ids: Sequence[str], span: Span | None = None) -> None:
+def erase(store: MemoryStore, object_id: str) -> None:
     """As `forget`, for an object whose id another takes over: it is found no more, and its bytes go
     with their segments. Raises PixelReferError MEMORY."""
-    when, values = _when(store, span)
     with store.transaction() as database:
-        for object_id in ids:
-            delete(database, [number for number, in database.execute(
-                f'SELECT number FROM observations WHERE object = ?{when}',
-                (object_id, *values)).fetchall()])
-        _drop_words(database, ids, when, values)
+        delete(database, [number for number, in database.execute(
+            'SELECT number FROM observations WHERE object = ?', (object_id,)).fetchall()])
+        _drop_words(database, [object_id], None, '', ())
 
 
-def _drop_words(database: Connection, ids: Sequence[str], when: str,
+def _drop_words(database: Connection, ids: Sequence[str], span: Span | None, when: str,
                 values: tuple[int, ...]) -> None:
-    """Take out the events and what was said of objects whose observations went."""
+    """Take out the events, and what was said of objects whose observations went: every answer that
+    rests on one of these."""
     for object_id in ids:
         for table in ('events', 'words'):
             database.execute(f'DELETE FROM {table} WHERE object = ?{when}', (object_id, *values))
         database.execute(f'DELETE FROM events WHERE other = ?{when}', (object_id, *values))
         refresh(database, object_id)
-    about = [(number,) for number, objects in database.execute(
-        f'SELECT number, objects FROM answers WHERE 1{when}', values).fetchall()
-        if set(json.loads(objects)) & set(ids)]
-    database.executemany('DELETE FROM answers WHERE number = ?', about)
+    rests, within = '', ()
+    if span is not None:
+        rests = ' AND line = ? AND stamp_ns >= ? AND coalesce(since_ns, stamp_ns) <= ?'
+        within = values[0], span.start_ns, span.end_ns
+    about = [(number, text, set(json.loads(objects)) & set(ids))
+             for number, text, objects in database.execute(
+                 f'SELECT number, text, objects FROM answers WHERE 1{rests}', within).fetchall()]
+    for number, text, objects in about:
+        if objects:
+            database.execute('DELETE FROM answers WHERE number = ?', (number,))
+        for object_id in objects:
+            database.execute('DELETE FROM words WHERE object = ? AND text = ?', (object_id, text))
 
 
 def _when(store: MemoryStore, span: Span | None) -> tuple[str, tuple[int, ...]]:

@@ -48,6 +48,9 @@ class Happenings:
         """What is new with this frame. where: places of objects, by id."""
         self._known = {track.object_id: self._known[track.object_id] for track in tracks
                        if track.object_id in self._known}
+        for known in self._known.values():
+            for gone in [one for one in known.touching if one not in self._known]:
+                del known.touching[gone]
         found = []
         for track in tracks:
             found += [Happening(track.object_id, kind, self._epoch, track.stamp_ns)

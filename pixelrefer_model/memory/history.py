@@ -16,8 +16,7 @@ MOST_SENTENCES = 8
 _SAID = {
     'appeared': '{one} was first seen', 'occluded': '{one} was hidden', 'back': '{one} was seen '
     'again', 'lost': '{one} was lost', 'moved': '{one} moved', 'at_rest': '{one} stands still',
-    'touched': '{one} was at {other}', 'joined': '{one} was found to be {other}',
-    'split': '{one} was found not to be {other}'}
+    'touched': '{one} was at {other}'}
 
 
 def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
@@ -26,15 +25,13 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
     """A sentence for each of the newest `most` events, oldest first, with `<object:ID>` for names.
 
     origins: by id, the objects that a question is about, and the stamp of each one's first
-    sighting, from which its times count, in seconds as `[Time t:...]` writes them. What happened
-    to other objects, or with them, is left out: a prompt has no names for these. So is what is of
-    an older epoch than the newest event, whose clock was another one. where: places of events, as
-    far as they are known.
+    sighting, from which its times count, in seconds as `[Time t:...]` writes them: all of one line
+    of time. What happened to other objects, or with them, is left out: a prompt has no names for
+    these. where: places of events, as far as they are known.
     """
     own = [one for one in happenings
            if one.object_id in origins and (not one.other or one.other in origins)]
-    newest = max((one.epoch for one in own), default=0)
-    told = sorted((one for one in own if one.epoch == newest), key=lambda one: one.stamp_ns)
+    told = sorted(own, key=lambda one: one.stamp_ns)
     return [_sentence(one, origins, (where or {}).get(one))
             for one in told[len(told) - min(most, len(told)):]]
 

@@ -2,9 +2,10 @@
 """The memory that lasts: what is recent in RAM, all else in the store."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
+from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
@@ -13,7 +14,7 @@ from pixelrefer_model.memory.history import MOST_SENTENCES, tell_history
 from pixelrefer_model.memory.joining import join, split
 from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Selection, nothing_seen
 from pixelrefer_model.memory.observation import Observation
-from pixelrefer_model.memory.record import Moment, Record
+from pixelrefer_model.memory.record import Happening, Moment, Record, Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.window import Now, Span, Window
 
@@ -59,8 +60,17 @@ class LongMemory(ObjectMemory):
         return True
 
     def record(self, records: Sequence[Record]) -> None:
-        """Remember events and answers."""
-        self.recorder.put(records)
+        """Remember events and answers, but for those of what was forgotten meanwhile."""
+        with self._lock:
+            self.recorder.put([one for one in records if not self._of_forgotten(one)])
+
+    def _of_forgotten(self, record: Record) -> bool:
+        if isinstance(record, Told):
+            since_ns = record.stamp_ns if record.since_ns is None else record.since_ns
+            return any(self._withheld(one, since_ns, record.stamp_ns) for one in record.object_ids)
+        return isinstance(record, Happening) and any(
+            self._withheld(one, record.stamp_ns, record.stamp_ns)
+            for one in (record.object_id, record.other) if one)
 
     def select_all(self, object_ids: Sequence[str], window: Window, most: int,
                    key: str) -> list[Selection]:
@@ -100,8 +110,9 @@ class LongMemory(ObjectMemory):
         return super().knows(object_id) or self._store.knows(object_id)
 
     def highest(self, stem: str) -> int:
+        stored = self._store.highest(stem)
         with self._lock:
-            return max(self._store.highest(stem), self._highest.get(stem, 0))
+            return max(stored, self._highest.get(stem, 0))
 
     def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
         """As ObjectMemory; `Now` is all of this line of time. See `tell_history`."""
@@ -123,46 +134,73 @@ class LongMemory(ObjectMemory):
                 self.recorder.submit(lambda _store: None).add_done_callback(
                     partial(self._released, object_id, kept[-1]))
 
+    def expect(self, object_id: str) -> None:
+        with self._lock:
+            self._awaited.add(object_id)
+
     def erase(self, object_id: str) -> None:
         """Another object takes this id: drop what is remembered under it, from RAM at once and
         from the store in its turn."""
         with self._lock:
             super().erase(object_id)
-            self._awaited.discard(object_id)
-            self.recorder.submit(lambda store: erase(store, [object_id]))
+            self.recorder.submit(lambda store: erase(store, object_id))
 
-    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> Future:
-        """As ObjectMemory, in every file too, see `forgetting`; the future counts what was
-        stored."""
-        with self._lock:
-            self._forget(object_ids, span, until_ns)
-            if not object_ids and span is None:
+    def in_turn(self, act: Callable[[], Any]) -> Future:
+        """As ObjectMemory; it is done by the recorder's thread."""
+        return self.recorder.submit(lambda _store: act())
+
+    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
+        """As ObjectMemory, in every file too, see `forgetting`; counts what was stored."""
+        self.withhold(object_ids, span, until_ns)
+        gone = forget(self._store, object_ids, span if span is None else Span(
+            span.start_ns, max(span.start_ns, min(span.end_ns, until_ns))))
+        if not object_ids and span is None:
+            with self._lock:
                 self._highest.clear()
-            return self.recorder.submit(lambda store: forget(store, object_ids, span))
+        return gone
 
-    def join(self, keep: str, merge: str) -> Future:
-        """As ObjectMemory, in the store too; the future counts what was stored."""
+    def join(self, keep: str, merge: str) -> int:
+        """As ObjectMemory, in the store first; counts what was stored."""
+        moved = join(self._store, keep, merge)
         with self._lock:
             self._join(keep, merge)
-            self._awaited.discard(merge)
-            return self.recorder.submit(lambda store: join(store, keep, merge))
+            self._move_awaited(merge, keep)
+        return moved
 
-    def split(self, object_id: str, from_ns: int, new_id: str) -> Future:
-        """As ObjectMemory, in the store too; the future counts what was stored."""
+    def split(self, object_id: str, from_ns: int, new_id: str) -> int:
+        """As ObjectMemory, in the store first; counts what was stored."""
+        moved = split(self._store, object_id, from_ns, new_id)
         with self._lock:
             self._split(object_id, from_ns, new_id)
-            return self.recorder.submit(lambda store: split(store, object_id, from_ns, new_id))
+            self._move_awaited(object_id, new_id)
+        return moved
 
-    def clear(self, *, back: bool = False) -> None:
-        """A new epoch begins: drop what is in RAM. back: because stamps went back, so that a new
+    def clear(self, *, back: bool = False, tracked: Sequence[str] = ()) -> None:
+        """As ObjectMemory; what is stored stays. back: because stamps went back, so that a new
         line of time begins and what was stored until now is of another."""
         with self._lock:
-            self._awaited.update(self._observations)
+            for object_id in () if back else [i for i in self._observations if i not in tracked]:
+                self.release(object_id)
+            going = {i: (self._observations[i], self._origins[i]) for i in self._observations
+                     if i not in tracked and not back}
             super().clear()
+            for object_id, (kept, origin) in going.items():
+                self._observations[object_id], self._origins[object_id] = kept, origin
+            self._awaited = set(tracked)
             if back:
                 self._lines_to_begin += 1
                 self.recorder.submit(lambda store: store.begin_line()).add_done_callback(
                     self._line_begun)
+            else:
+                self.recorder.submit(lambda store: store.expect_line())
+
+    def flush(self) -> None:
+        self.recorder.flush()
+
+    def _move_awaited(self, old: str, new: str) -> None:
+        if old in self._awaited:
+            self._awaited.discard(old)
+            self._awaited.add(new)
 
     def _released(self, object_id: str, last: Observation, _future: Future) -> None:
         with self._lock:

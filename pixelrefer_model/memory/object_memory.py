@@ -2,10 +2,11 @@
 """The memory of objects: a bounded deque of observations for each, newest last."""
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from threading import RLock
+from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
@@ -72,9 +73,8 @@ class ObjectMemory:
 
     def _take(self, new: Observation) -> bool:
         """Whether an observation is remembered."""
-        for name in (EVERY, new.object_id):
-            if name in self._forgotten and self._forgotten[name].of([new]):
-                return False
+        if self._withheld(new.object_id, new.stamp_ns, new.stamp_ns):
+            return False
         kept = self._observations.setdefault(
             new.object_id, deque(maxlen=self.keep.observations))
         if kept and ((new.epoch, new.stamp_ns) <= (kept[-1].epoch, kept[-1].stamp_ns)):
@@ -140,45 +140,68 @@ class ObjectMemory:
         """An object is tracked no longer."""
         self.erase(object_id)
 
+    def expect(self, object_id: str) -> None:
+        """An object is tracked from now on: questions about now wait until it is seen."""
+
     def erase(self, object_id: str) -> None:
         """Drop every observation of an object; unknown ids are no error."""
         with self._lock:
             self._keep_only(object_id, [])
 
-    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> Future:
-        """Forget what was within a span of objects (none named: of every one), or all of it up to
-        `until_ns`, so that it is nowhere any more, nor what comes late of it. The future has how many
-        observations went; it may raise PixelReferError MEMORY."""
-        with self._lock:
-            return _done(self._forget(object_ids, span, until_ns))
+    def in_turn(self, act: Callable[[], Any]) -> Future:
+        """Have something done that may change what is stored, after all that was remembered before.
+        The future has what it returns or raises."""
+        made: Future = Future()
+        try:
+            made.set_result(act())
+        except BaseException as error:  # handed to whoever waits for it
+            made.set_exception(error)
+        return made
 
-    def _forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
-        late, gone = span or Span(0, until_ns), 0
-        for object_id in object_ids or [EVERY]:
-            self._forgotten.pop(object_id, None)
-            self._forgotten[object_id] = late
-        while len(self._forgotten) > MOST_FORGOTTEN:
-            del self._forgotten[next(iter(self._forgotten))]
-        for object_id in object_ids or list(self._observations):
-            kept = list(self._observations.get(object_id, ()))
-            left = [o for o in kept if not late.of([o])]
-            self._keep_only(object_id, left)
-            gone += len(kept) - len(left)
+    def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
+        """Forget what was within a span of objects (none named: of every one), or all of it, so
+        that it is nowhere any more; nor is what comes late of it, of stamps up to `until_ns`.
+        Returns how many observations went. Raises PixelReferError MEMORY. To be called `in_turn`."""
+        return self.withhold(object_ids, span, until_ns)
+
+    def withhold(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
+        """The part of `forget` that is done at once, by any thread: nothing of it is at hand, or
+        remembered any more when it comes late."""
+        late = Span(0, until_ns) if span is None else Span(
+            span.start_ns, max(span.start_ns, min(span.end_ns, until_ns)))
+        gone = 0
+        with self._lock:
+            for object_id in object_ids or [EVERY]:
+                self._forgotten.pop(object_id, None)
+                self._forgotten[object_id] = late
+            while len(self._forgotten) > MOST_FORGOTTEN:
+                del self._forgotten[next(iter(self._forgotten))]
+            for object_id in object_ids or list(self._observations):
+                kept = list(self._observations.get(object_id, ()))
+                left = [o for o in kept if not late.of([o])]
+                self._keep_only(object_id, left)
+                gone += len(kept) - len(left)
         return gone
 
-    def join(self, keep: str, merge: str) -> Future:
-        """Give what is remembered of `merge` to `keep`. The future has how many observations
-        changed hands; it may raise PixelReferError MEMORY."""
+    def join(self, keep: str, merge: str) -> int:
+        """Give what is remembered of `merge` to `keep`. Returns how many observations changed
+        hands. Raises PixelReferError MEMORY, and changes nothing then. To be called `in_turn`."""
         with self._lock:
             moved = len(self._observations.get(merge, ()))
             self._join(keep, merge)
-            return _done(moved)
+        return moved
 
-    def split(self, object_id: str, from_ns: int, new_id: str) -> Future:
+    def split(self, object_id: str, from_ns: int, new_id: str) -> int:
         """Give what was observed of an object from a stamp on to another; as `join`."""
         with self._lock:
             self._split(object_id, from_ns, new_id)
-            return _done(len(self._observations.get(new_id, ())))
+            return len(self._observations.get(new_id, ()))
+
+    def _withheld(self, object_id: str, since_ns: int, until_ns: int) -> bool:
+        """Whether something of this time is forgotten."""
+        return any(span.start_ns <= until_ns and since_ns <= span.end_ns
+                   for name in (EVERY, object_id)
+                   if (span := self._forgotten.get(name)) is not None)
 
     def _join(self, keep: str, merge: str) -> None:
         every = {(o.epoch, o.stamp_ns): replace(o, object_id=keep)
@@ -206,12 +229,16 @@ class ObjectMemory:
             self._observations.pop(object_id, None)
             self._origins.pop(object_id, None)
 
-    def clear(self, *, back: bool = False) -> None:
-        """A new epoch begins: drop everything. back: because stamps went back."""
+    def clear(self, *, back: bool = False, tracked: Sequence[str] = ()) -> None:
+        """A new epoch begins: drop everything. back: because stamps went back. tracked: the objects
+        that are tracked on; of these "now" is still to come."""
         with self._lock:
             self._observations.clear()
             self._origins.clear()
             self._forgotten.clear()
+
+    def flush(self) -> None:
+        """Wait until all that was remembered can be asked about."""
 
     def held(self) -> tuple[int, int]:
         """Observations held, and bytes of their tokens; a shared image counts once."""
@@ -219,12 +246,6 @@ class ObjectMemory:
             every = [o for kept in self._observations.values() for o in kept]
         images = {id(o.image): o.image.nbytes for o in every if o.image is not None}
         return len(every), sum(o.bytes for o in every) + sum(images.values())
-
-
-def _done(result: int) -> Future:
-    made: Future = Future()
-    made.set_result(result)
-    return made
 
 
 def nothing_seen(object_id: str, held_ns: Sequence[int], of_other_keys: int) -> PixelReferError:

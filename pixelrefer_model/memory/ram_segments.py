@@ -69,12 +69,13 @@ class RamSegments:
 
     def read(self, place: Place) -> bytes:
         """The bytes at a place. Raises PixelReferError MEMORY where the segment was dropped."""
-        segment = self._data.get(place.segment)
-        if segment is None:
+        # A slice of it is a copy: a view would keep it from growing meanwhile.
+        data = bytes(self._data.get(place.segment, b'')[place.offset:place.offset + place.length])
+        if len(data) != place.length or zlib.crc32(data) != place.crc:
+            # It was dropped, or is just being overwritten.
             raise PixelReferError(
                 'MEMORY', f'segment {place.segment} was dropped; these tokens are lost')
-        # A slice of it is a copy: a view would keep it from growing meanwhile.
-        return bytes(segment[place.offset:place.offset + place.length])
+        return data
 
     def drop(self, number: int, *, overwrite: bool = False) -> None:
         """Let go of a segment; with `overwrite` its bytes are zeroed before."""

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pixelrefer_model.memory.observation import Observation, Whereabouts
 
 #: What happened to an object, as far as the tracker can tell.
-EVENTS = ('appeared', 'occluded', 'back', 'lost', 'moved', 'at_rest', 'touched', 'joined', 'split')
+EVENTS = ('appeared', 'occluded', 'back', 'lost', 'moved', 'at_rest', 'touched')
 
 
 @dataclass(frozen=True)
 class Happening:
-    """An event. kind: a word of EVENTS; other: the second object of 'touched', 'joined', 'split'."""
+    """An event. kind: a word of EVENTS; other: the second object of 'touched'."""
 
     object_id: str
     kind: str
@@ -23,8 +23,9 @@ class Happening:
 
 @dataclass(frozen=True)
 class Told:
-    """An answer that was given. words: whether it says what the objects are or look like, so that
-    they may be found by it."""
+    """An answer that was given. stamp_ns: of the newest image that it rests on; since_ns: of the
+    oldest. words: whether it says what the objects are or look like, so that they may be found by
+    it."""
 
     object_ids: tuple[str, ...]
     question: str
@@ -34,6 +35,7 @@ class Told:
     epoch: int
     stamp_ns: int
     words: bool = True
+    since_ns: int | None = None
 
 
 Record = Observation | Happening | Told

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -105,10 +106,9 @@ class Recorder:
         return self.submit(act).result()
 
     def flush(self) -> None:
-        """Wait until all that was left is written, or could not be."""
-        with self._condition:
-            self._condition.wait_for(lambda: not (self._waiting or self._busy)
-                                     or not self._thread.is_alive())
+        """Wait until all that was left is written, or could not be; not for others to come."""
+        with suppress(PixelReferError):     # it is being closed, which writes everything too
+            self.call(lambda _store: None)
 
     # --- the thread
 

@@ -68,6 +68,10 @@ STEPS = (
     DROP INDEX places;
     CREATE INDEX places ON observations (segment, offset, length);
     """,
+    # An answer rests on images from since_ns on (empty: on that of stamp_ns alone).
+    """
+    ALTER TABLE answers ADD COLUMN since_ns INTEGER;
+    """,
 )
 VERSION = len(STEPS)
 

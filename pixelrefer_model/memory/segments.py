@@ -9,6 +9,7 @@ when the file is opened.
 
 import os
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -60,7 +61,11 @@ class Segments:
 
     def bytes(self) -> int:
         """Bytes of all files."""
-        return sum(self._path(number).stat().st_size for number in self.numbers())
+        total = 0
+        for number in self.numbers():
+            with suppress(FileNotFoundError):   # it may be dropped just now
+                total += self._path(number).stat().st_size
+        return total
 
     def size(self, number: int) -> int:
         """Bytes of a file."""

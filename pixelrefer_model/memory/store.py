@@ -13,7 +13,7 @@ at all, also after the process was killed.
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from pathlib import Path
 
 import torch
@@ -113,6 +113,11 @@ class MemoryStore:
             self._line, self._newest_ns = self._line + 1, 0
         self._opened = False
 
+    def expect_line(self) -> None:
+        """Time may have begun anew: what is written next is compared closely with what was before,
+        as after the store was opened."""
+        self._opened = True
+
     @property
     def line(self) -> int:
         """The line of time that what is written now belongs to."""
@@ -126,7 +131,7 @@ class MemoryStore:
             with self.transaction() as database:
                 for record in records:
                     self._enter(database, record)
-        except PixelReferError:
+        except BaseException:
             self._line, self._newest_ns, self._opened, self._keys = before
             raise
 
@@ -179,12 +184,14 @@ class MemoryStore:
 
     def pack(self) -> None:
         """Give freed pages back and empty the write-ahead log. Raises PixelReferError MEMORY."""
-        with self._reading:  # a reader would keep the log
-            try:
+        try:
+            # Readers go on meanwhile, where they have a connection of their own.
+            with self._reading if self._path is None else nullcontext():
                 self._write.execute('VACUUM')
+            with self._reading:  # a reader would keep the log
                 self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)')
-            except sqlite3.Error as error:
-                raise schema.unusable(self._path, error) from error
+        except sqlite3.Error as error:
+            raise schema.unusable(self._path, error) from error
 
     def _enter(self, database: sqlite3.Connection, record: Record) -> None:
         if isinstance(record, Observation):
@@ -340,6 +347,8 @@ class MemoryStore:
             pages, free, size = (self.query(f'PRAGMA {name}')[0][0]
                                  for name in ('page_count', 'freelist_count', 'page_size'))
             return self.segments.bytes() + (pages - free) * size
-        files = [Path(f'{self._path}{end}') for end in ('', '-wal')]
-        return self.segments.bytes() + sum(
-            file.stat().st_size for file in files if file.exists())
+        total = self.segments.bytes()
+        for end in ('', '-wal'):
+            with suppress(FileNotFoundError):
+                total += Path(f'{self._path}{end}').stat().st_size
+        return total

@@ -9,9 +9,11 @@ from memory_support import SECOND, sighting, tokens_of
 
 from pixelrefer_model.memory import Span
 from pixelrefer_model.memory.columns import bytes_of, halves, likeness_of
-from pixelrefer_model.memory.forgetting import forget
+from pixelrefer_model.memory.bounds import Bounds
+from pixelrefer_model.memory.forgetting import erase, forget
 from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.store import MemoryStore
+from pixelrefer_model.memory.trimming import trim
 
 ALL = Span(0, 1 << 60)
 
@@ -79,3 +81,31 @@ def test_an_object_of_which_the_ends_are_forgotten_begins_and_ends_with_what_is_
 def test_forgetting_what_is_not_there_changes_nothing(store):
     assert forget(store, ['nobody']) == 0
     assert len(store.objects()) == 2 and len(store.moments('mug', ALL)) == 40
+
+
+def test_tokens_whose_rows_went_before_are_overwritten_too(tmp_path: Path):
+    with MemoryStore.open(tmp_path) as store:
+        for n in range(30):
+            store.write([sighting(n, 'zebrafinch'), sighting(n, 'mug')])
+        trim(store, Bounds(observations=3))
+        erase(store, 'mug')
+        forget(store, ['zebrafinch'])
+        data = b''.join(path.read_bytes() for path in tmp_path.rglob('*') if path.is_file())
+        assert not [n for n in range(30) if bytes_of(tokens_of(n, 'zebrafinch')) in data]
+        assert not [n for n in range(30) if bytes_of(tokens_of(n, 'mug')) in data]
+
+
+def test_all_of_it_is_forgotten_also_of_objects_that_were_never_observed(store):
+    store.write([Told(('ghost',), 'What is it?', 'a wyvern', 0.9, 'm', 0, 5 * SECOND),
+                 Happening('ghost', 'appeared', 0, 5 * SECOND)])
+    forget(store, [])
+    assert [store.count(name) for name in ('objects', 'answers', 'words', 'events')] == [0] * 4
+
+
+def test_an_answer_that_rests_on_a_forgotten_moment_is_forgotten_with_it(store):
+    store.write([Told(('mug',), 'What did it do?', 'a somersault', 0.9, 'm', 0, 30 * SECOND,
+                      since_ns=10 * SECOND)])
+    forget(store, ['mug'], Span(9 * SECOND, 11 * SECOND))
+    assert not store.query("SELECT 1 FROM answers WHERE text = 'a somersault'")
+    assert not store.query("SELECT 1 FROM words WHERE text = 'a somersault'")
+

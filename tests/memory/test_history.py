@@ -36,7 +36,7 @@ def test_every_kind_of_event_has_a_sentence_of_its_own():
     told = [tell_history([happening(1, kind, other='bowl')], {'mug': 0, 'bowl': 0})[0]
             for kind in EVENTS]
     assert len(set(told)) == len(EVENTS) and all('<object:mug>' in one for one in told)
-    assert sum('<object:bowl>' in one for one in told) == 3
+    assert sum('<object:bowl>' in one for one in told) == 1
 
 
 def test_objects_that_are_not_asked_about_are_not_named():
@@ -45,9 +45,9 @@ def test_objects_that_are_not_asked_about_are_not_named():
     assert tell_history(events, {'mug': 0}, most=1) == tell_history(events, {'mug': 0})
 
 
-def test_what_is_of_another_clock_is_left_out():
-    told = tell_history([happening(500, epoch=0), happening(3, epoch=1)], {'mug': 1 * SECOND})
-    assert told == ['<object:mug> moved at 2.0.']
+def test_events_of_several_epochs_are_told_in_the_order_of_time():
+    told = tell_history([happening(5, epoch=0), happening(3, epoch=1)], {'mug': 1 * SECOND})
+    assert told == ['<object:mug> moved at 2.0.', '<object:mug> moved at 4.0.']
 
 
 def test_a_place_is_told_where_it_is_known():

@@ -74,7 +74,7 @@ def test_what_was_observed_since_a_stamp_is_of_another_id(store):
 def test_an_id_that_another_object_takes_has_nothing_of_the_old_one(store):
     store.write([sighting(1), sighting(2, 'cup'), told('mug', 'a green mug', 1),
                  Happening('mug', 'moved', 0, SECOND)])
-    erase(store, ['mug'])
+    erase(store, 'mug')
     assert known(store) == {'cup': (2, 2, 1)} and find(store, 'green') == []
     assert not store.query('SELECT 1 FROM events')
     store.write([sighting(3)])

@@ -12,7 +12,7 @@ from pixelrefer_model.memory import KeepLast, Now, Span
 from pixelrefer_model.memory.finding import find
 from pixelrefer_model.memory.forgetting import forget
 from pixelrefer_model.memory.long_memory import LongMemory
-from pixelrefer_model.memory.record import Told
+from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.trimming import empty
@@ -106,7 +106,7 @@ def test_after_a_reset_now_is_of_the_new_epoch_and_a_window_reaches_beyond_it(re
     memory = LongMemory(KeepLast(8), recorder)
     memory.observe([sighting(1)])
     recorder.flush()
-    memory.clear()
+    memory.clear(tracked=['mug'])
     with pytest.raises(PixelReferError):
         memory.select('mug', Now(), 1, 'k')
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1]
@@ -128,12 +128,12 @@ def test_an_object_is_known_from_its_first_observation_on_also_when_it_is_let_go
 def test_what_comes_late_of_what_was_forgotten_stays_out(recorder):
     memory = LongMemory(KeepLast(8), recorder)
     memory.observe([sighting(1), sighting(5, 'cup')])
-    assert memory.forget(['mug'], None, 3 * SECOND).result() == 1
+    assert memory.in_turn(lambda: memory.forget(['mug'], None, 3 * SECOND)).result() == 1
     memory.observe([sighting(2), sighting(6, 'cup')])
     assert not memory.knows('mug')
     memory.observe([sighting(4)])
     assert memory.knows('mug')
-    assert memory.forget([], None, 10 * SECOND).result() == 3
+    assert memory.in_turn(lambda: memory.forget([], None, 10 * SECOND)).result() == 3
     memory.observe([sighting(7), sighting(7, 'cup'), sighting(7, 'plate')])
     assert memory.held()[0] == 0 and not any(map(memory.knows, ('mug', 'cup', 'plate')))
 
@@ -148,10 +148,10 @@ def test_a_model_that_reads_the_whole_image_is_asked_about_what_is_at_hand(recor
 def test_joined_and_split_objects_are_so_at_hand_and_in_the_store(recorder):
     memory = LongMemory(KeepLast(8), recorder)
     memory.observe([sighting(1), sighting(2, 'cup'), sighting(3, 'cup')])
-    assert memory.join('mug', 'cup').result() == 2
+    assert memory.in_turn(lambda: memory.join('mug', 'cup')).result() == 2
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2, 3]
     assert not memory.knows('cup')
-    assert memory.split('mug', 3 * SECOND, 'bowl').result() == 1
+    assert memory.in_turn(lambda: memory.split('mug', 3 * SECOND, 'bowl')).result() == 1
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 2]
     bowl = memory.select('bowl', Now(), 1, 'k').observations[0]
     assert bowl.object_id == 'bowl' and bowl.stamp_ns == 3 * SECOND
@@ -220,3 +220,88 @@ def test_thousands_of_objects_are_remembered_asked_about_found_and_forgotten(tmp
         assert [hit.object.object_id for hit in find(store, 'teapot')] == ['object_2718']
         assert recorder.call(lambda store: forget(store, ids[:2000])) == 6000
         assert {one.object_id for one in store.objects()} == set(ids[2000:])
+
+
+def test_after_a_reset_that_lets_go_of_objects_they_are_remembered_as_they_were(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(1, 'cup')])
+    memory.clear(tracked=['cup'])
+    assert seconds(memory.select('mug', Now(), 1, 'k')) == [1]
+    # What is split off what is awaited is awaited too.
+    memory.in_turn(lambda: memory.split('cup', SECOND, 'bowl')).result()
+    with pytest.raises(PixelReferError):
+        memory.select('bowl', Now(), 1, 'k')
+
+
+def test_an_object_that_is_picked_again_has_no_now_until_it_is_seen(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1)])
+    memory.release('mug')
+    memory.expect('mug')
+    recorder.flush()
+    with pytest.raises(PixelReferError):
+        memory.select('mug', Now(), 1, 'k')
+    memory.observe([sighting(9)])
+    assert seconds(memory.select('mug', Now(), 1, 'k')) == [9]
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1, 9]
+
+
+def test_a_window_without_an_end_is_forgotten_up_to_now_and_what_comes_is_remembered(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(n) for n in range(1, 6)])
+    open_end = Span(3 * SECOND, 1 << 62)
+    assert memory.in_turn(lambda: memory.forget(['mug'], open_end, 6 * SECOND)).result() == 3
+    memory.observe([sighting(5.5)])
+    memory.observe([sighting(7)])
+    recorder.flush()
+    assert seconds(memory.select('mug', ALL, 9, 'k')) == [1, 2, 7]
+
+
+def test_what_is_told_or_happens_of_what_is_being_forgotten_is_not_remembered(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(2)])
+    memory.withhold(['mug'], None, 3 * SECOND)
+    late = Told(('mug',), 'What is it?', 'a secret', 0.9, 'm', 0, 2 * SECOND, since_ns=SECOND)
+    memory.record([late, Happening('mug', 'moved', 0, 2 * SECOND),
+                   Happening('cup', 'touched', 0, 2 * SECOND, other='mug')])
+    memory.record([Happening('mug', 'moved', 0, 4 * SECOND)])
+    recorder.flush()
+    store = recorder.store
+    assert (store.count('answers'), store.count('words'), store.count('events')) == (0, 0, 1)
+
+
+def test_a_refused_change_of_the_store_changes_nothing_at_hand(recorder, monkeypatch):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1), sighting(2, 'cup')])
+    recorder.flush()
+
+    def refuse(*_):
+        raise PixelReferError('MEMORY', 'no room')
+
+    for name in ('join', 'split'):
+        monkeypatch.setattr(f'pixelrefer_model.memory.long_memory.{name}', refuse)
+    for change in (lambda: memory.join('mug', 'cup'), lambda: memory.split('mug', 0, 'bowl')):
+        with pytest.raises(PixelReferError):
+            memory.in_turn(change).result()
+    assert memory.knows('cup') and not memory.knows('bowl')
+    assert seconds(memory.select('mug', ALL, 4, 'k')) == [1]
+
+
+def test_what_happened_is_told_of_every_run_of_a_line_of_time(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(1, epoch=3)])
+    memory.record([Happening('mug', 'appeared', 3, SECOND)])
+    memory.record([Happening('mug', 'moved', 0, 5 * SECOND)])
+    recorder.flush()
+    assert memory.history(['mug'], Now()) == [
+        '<object:mug> was first seen at 0.0.', '<object:mug> moved at 4.0.']
+    assert memory.history(['mug'], Span(2 * SECOND, 9 * SECOND)) == ['<object:mug> moved at 4.0.']
+
+
+def test_after_a_new_epoch_stamps_that_went_back_a_little_are_of_another_line(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(20), sighting(25)])
+    memory.clear()
+    memory.observe([sighting(3, epoch=1)])
+    recorder.flush()
+    assert recorder.store.line == 2 and seconds(memory.select('mug', ALL, 4, 'k')) == [3]

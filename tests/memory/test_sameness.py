@@ -72,6 +72,7 @@ def test_what_was_seen_since_it_appeared_is_another_object_even_if_it_went_meanw
     assert ids(offers(store, [first, later], (), GATE)) == ['cup']
     # A recording that starts over: stamps of another line of time say nothing of now.
     again = seen(1.5, 'once_more', 0)
+    store.begin_line()
     store.write([again])
     assert set(ids(offers(store, [again], (), GATE))) == {'mug', 'cup', 'new'}
 

@@ -118,11 +118,12 @@ def test_a_lower_bound_is_reached_without_letting_go_of_more_than_it_asks_for(tm
 def test_what_was_said_does_not_crowd_out_the_objects(store):
     from pixelrefer_model.memory.record import Happening
     store.write([sighting(n) for n in range(100)])
-    store.write([Happening('mug', 'moved', 0, n, text='x' * 100) for n in range(12_000)])
+    store.write([Happening('mug', 'moved', 0, 99 * SECOND + n, text='x' * 100)
+                 for n in range(12_000)])
     for _ in range(5):
         trim(store, Bounds(bytes=1 << 20))
     assert store.bytes() <= 1 << 20 and seconds(store) == list(range(100))
-    assert store.query('SELECT max(stamp_ns) FROM events') == [(11_999,)]
+    assert store.query('SELECT max(stamp_ns) FROM events') == [(99 * SECOND + 11_999,)]
 
 
 def test_where_nothing_is_left_to_thin_the_object_seen_longest_ago_goes(store, monkeypatch):

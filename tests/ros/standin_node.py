@@ -104,8 +104,14 @@ class StandInMemory:
     def highest(self, stem):
         return 0
 
-    def clear(self, *, back=False):
+    def clear(self, *, back=False, tracked=()):
         self.newest.clear()
+
+    def expect(self, object_id):
+        return
+
+    def flush(self):
+        return
 
     def held(self):
         return len(self.newest), 0
@@ -155,6 +161,7 @@ class StandInEngine:
         self.tracker = StandInTracker(step_seconds)
         self.trackers = {}
         self.memory = StandInMemory()
+        self.language = SimpleNamespace(prefixes=SimpleNamespace(clear=lambda: None))
         self.detector = StandInDetector(Path(detector_model)) if detector_model else None
         self.settings = SimpleNamespace(keyframes=None)
 

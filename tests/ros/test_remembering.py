@@ -197,8 +197,24 @@ def test_what_is_forgotten_is_found_and_answered_about_no_more_and_tracking_goes
     last = robot.clock.tick(SECOND)
     assert [o.id for o in robot.track(last).objects] == ['cup', 'disc']
     assert stamps_of(robot, 'cup') == [last]
+    # The last seconds: up to now, and not what comes after.
+    assert robot.forget('cup', window=TimeWindow(seconds=5.0)).error_code == ErrorCode.OK
+    assert robot.ask('What is it?', 'cup', window=EVER).error_code == ErrorCode.NO_OBSERVATION
+    after = watch(robot, 'cup', 1)
+    assert stamps_of(robot, 'cup') == after
     assert robot.forget().error_code == ErrorCode.OK
     assert found(robot) == []
+
+
+def test_two_that_are_split_at_once_get_ids_of_their_own(robot):
+    first = see(robot, mask('cup'), click(220, 120, 'disc'))
+    robot.remove(every=True)
+    stamp = conversions.time_message(first)
+    waiting = [robot.call_async(SplitObject, 'split_object', SplitObject.Request(
+        id=name, from_stamp=stamp)) for name in ('cup', 'disc')]
+    made = {robot.until(lambda one=one: one.done() and one.result(), 'a split').split_id
+            for one in waiting}
+    assert len(made) == 2 and set(found(robot)) == made
 
 
 def test_after_a_jump_back_a_window_is_of_the_new_time_and_older_objects_are_said_to_be(robot):
@@ -235,11 +251,17 @@ def test_a_memory_on_disk_outlives_the_node(tmp_path: Path):
         assert found(robot, words=text) == ['cup'] and stamps_of(robot, 'cup') == [first]
         again = see(robot, mask('cup'))
         assert stamps_of(robot, 'cup') == [first, again]
-        files = [path for path in (tmp_path / 'memory').rglob('*') if path.is_file()]
+        def held() -> bytes:
+            return b''.join(path.read_bytes() for path in sorted(
+                (tmp_path / 'memory').rglob('*')) if path.is_file())
+
         words = text.encode()
-        assert any(words in path.read_bytes() for path in files)
+        robot.until(lambda: words in held(), 'a description on the disk')
+        (tokens,) = (tmp_path / 'memory' / 'tokens').glob('*')
+        some = tokens.read_bytes()[:64]
+        assert any(some) and some in held()
         assert robot.forget().error_code == ErrorCode.OK
-        assert not any(words in path.read_bytes() for path in files if path.exists())
+        assert words not in held() and some not in held()
         assert found(robot) == []
 
 
