@@ -70,6 +70,7 @@ class AnswerStream:
         self._news.put(error)
 
     def __iter__(self) -> Iterator[str]:
+        told = ''
         try:
             while True:
                 try:
@@ -79,12 +80,17 @@ class AnswerStream:
                 if isinstance(found, PixelReferError):
                     raise found
                 if isinstance(found, AskStream.Feedback):
+                    told += found.text
                     if found.text:
                         yield found.text
                     continue
                 if found.error_code:
                     raise error_of(found)
                 self.answer = found.answer
+                # The result may overtake the last feedback, which comes another way.
+                text, told = found.answer.text, told.lstrip()
+                if told and told != text and text.startswith(told):
+                    yield text[len(told):]
                 return
         finally:
             if self.answer is None:

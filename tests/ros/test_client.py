@@ -4,16 +4,20 @@
 import subprocess
 import sys
 import time
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from ros_support import ROOT, Robot, box_mask, picture
 from standin_node import ENDLESS
 
-from pixelrefer.msg import ErrorCode, RememberedObject, TrackedObject
+from pixelrefer.action import AskStream
+from pixelrefer.msg import Answer, ErrorCode, RememberedObject, TrackedObject
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_ros import conversions
 from pixelrefer_ros.client import PixelReferClient
+from pixelrefer_ros.client_stream import AnswerStream
 
 
 @pytest.fixture
@@ -108,6 +112,14 @@ def test_calls_that_do_not_wait_are_answered_all_the_same(quick_client):
 
 def test_a_stream_tells_the_answer_in_pieces(quick_client):
     stream = quick_client.stream('What is it?', 'cup')
+    assert ''.join(stream).strip() == 'word word word' == stream.answer.text
+
+
+def test_a_result_that_overtakes_the_last_feedback_brings_the_rest_of_the_text():
+    actions = SimpleNamespace(send_goal_async=lambda *_, **__: Future())
+    stream = AnswerStream(actions, AskStream.Goal(), 5.0)
+    stream._news.put(AskStream.Feedback(text=' word '))
+    stream._news.put(AskStream.Result(answer=Answer(text='word word word')))
     assert ''.join(stream).strip() == 'word word word' == stream.answer.text
 
 
