@@ -143,7 +143,8 @@ class Remembering:
             camera = entry.camera if entry else pipeline.cameras.of(object_id)
             new_id = table.name(pipeline.cameras.object_id(camera, request.new_id),
                                 pipeline.cameras.prefix(camera), memory.highest)
-            if table.get(new_id) is not None or memory.knows(new_id):
+            # One that is made is free; that it is taken a moment later is no fault of the request.
+            if request.new_id and (table.get(new_id) is not None or memory.knows(new_id)):
                 raise PixelReferError(
                     'DUPLICATE_ID', f'object {new_id!r} exists; an id that is free is allowed, or '
                     'none')
