@@ -202,7 +202,7 @@ class PerceptionEngine:
         self.memory.release(object_id)
         self._states.pop(object_id, None)
         for watch in self._watches.values():
-            watch.forget(object_id)
+            watch.gone(object_id)
 
     def observe(self, frame: Frame, due: Sequence[Due], epoch: int) -> list[Observation]:
         """Encode the objects' tokens on one frame, in one pass of the vision tower. What the

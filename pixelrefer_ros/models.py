@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.settling import settle
 from pixelrefer_ros.parameters import Settings
 
 #: Name of the packaged checkpoints.
@@ -193,14 +194,11 @@ def undescribed(store: Any, key: str) -> list[tuple[str, int]]:
 
 
 def drop_prefixes(engine: Any, language: Any) -> Future:
-    """Let go of keys and values of past prompts, by the worker that owns them, or here where that
-    has ended."""
+    """Let go of keys and values of past prompts, by the worker that owns them."""
     try:
         return language.call(engine.language.prefixes.clear)
     except PixelReferError:     # it is being closed, and clears them as it ends
-        made: Future = Future()
-        made.set_result(None)
-        return made
+        return settle(Future(), lambda: None)
 
 
 def limit_threads(threads: int) -> None:

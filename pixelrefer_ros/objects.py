@@ -2,7 +2,8 @@
 """The table of objects: ids, indices, generations and the newest sight of each, and the epoch.
 
 Any thread may read it and start an epoch; only the tracking worker adds objects and sights. Its
-lock is held for moving references and, by `while_current`, for publishing, never for inference.
+lock is held for moving references, by `while_current` for publishing, and while two objects are
+joined, or one is split, in the store; never for inference.
 """
 
 import re

@@ -41,6 +41,10 @@ class Observing:
         """An object has another id now."""
         self._watch.rename(old, new)
 
+    def gone(self, object_id: str) -> None:
+        """An object is tracked no longer, or is another now."""
+        self._watch.gone(object_id)
+
     def see(self, frame: Frame, epoch: int, tracks: list) -> None:
         """A frame was tracked: tell what happened, and hand in what is due."""
         entries = {entry.object_id: entry for entry in map(

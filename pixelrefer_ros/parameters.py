@@ -125,7 +125,8 @@ RULES: dict[str, Rule] = {
                       '(of its mask, place or colour), `events` (it appeared, is back, moved, '
                       'stands still again, touched another).', live=True, wrong=_wrong_keyframes),
     'keyframe_apart': Rule(0.2, 'Seconds of image time between observations of an object at '
-                           'least, whatever happens.', 0.0, 3600.0, live=True),
+                           'least, whatever happens, or keyframe_interval where that is less.',
+                           0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Newest observations of each object that are kept at hand, the '
                               'oldest going first.', 1, 100_000),
     'memory': Rule('ram', 'What is remembered of objects: `none`, no more than the newest '

@@ -14,6 +14,7 @@ from rclpy.logging import get_logger
 
 from pixelrefer.msg import Answer
 from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.settling import settle
 from pixelrefer_ros import conversions
 from pixelrefer_ros.counters import Counters
 from pixelrefer_ros.encoding import EncodingWorker
@@ -140,7 +141,8 @@ class LanguageWorker(Worker):
 
     def next_work(self) -> Callable[[], None] | None:
         if self._acts:
-            return partial(_act, *self._acts.popleft())
+            act, made = self._acts.popleft()
+            return partial(settle, made, act)
         for request in list(self._requests):
             error = self._overtaken(request)
             if error is not None:
@@ -310,10 +312,3 @@ class LanguageWorker(Worker):
             error, question=query.text, object_ids=query.object_ids,
             states=self._table.states(query.object_ids), epoch=request.epoch,
             latency=time.monotonic() - request.arrived)
-
-
-def _act(act: Callable[[], Any], made: Future) -> None:
-    try:
-        made.set_result(act())
-    except BaseException as error:  # edge of the worker: handed to whoever waits for it
-        made.set_exception(error)

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether an object that appeared is one that is remembered: offered as an event, never decided."""
 
+import traceback
 from collections.abc import Callable
 from concurrent.futures import Future
 from functools import partial
+from threading import Lock
 from typing import Any
 
 from rclpy.logging import get_logger
@@ -34,6 +36,7 @@ class Recognizing:
         self._cameras = cameras
         self._gate = gate
         self._tell = tell
+        self._lock = Lock()
         self._waiting = 0
 
     def observed(self, observations: list[Any]) -> None:
@@ -43,7 +46,7 @@ class Recognizing:
             return
         for seen in observations:
             if seen.reason in FIRST and self._waiting < MOST_WAITING:
-                self._waiting += 1
+                self._count(1)
                 recorder.submit(partial(
                     models.recognize, seen, self._in_view(), self._gate)).add_done_callback(
                         partial(self._told, seen))
@@ -52,12 +55,18 @@ class Recognizing:
         return [entry.object_id for entry in self._table.entries()
                 if entry.sight.state in IN_VIEW]
 
+    def _count(self, more: int) -> None:
+        # The encoder's thread counts up and the recorder's down.
+        with self._lock:
+            self._waiting += more
+
     def _told(self, seen: Any, future: Future) -> None:
-        self._waiting -= 1
+        self._count(-1)
         try:
             agreement, offers = future.result()
-        except Exception as error:  # edge of the recorder's thread: nothing is offered
-            get_logger('pixelrefer').warning(f'not compared with what is remembered: {error}')
+        except Exception:  # edge of the recorder's thread: nothing is offered
+            get_logger('pixelrefer').warning(
+                f'not compared with what is remembered: {traceback.format_exc()}')
             return
         header = conversions.header_message(seen.stamp_ns, '')
         tell = partial(self._tell, epoch=seen.epoch, header=header, camera=seen.camera,

@@ -85,22 +85,24 @@ class Remembering:
         tried again when there is more of it. found: ids with when each was seen last."""
         with self._lock:
             wanted = [(i, last) for i, last in found if self._tried.get(i) != last][:MOST_DESCRIBED]
-            for object_id, last in wanted:
-                self._tried.pop(object_id, None)
-                self._tried[object_id] = last
-            while len(self._tried) > MOST_TRIED:
-                del self._tried[next(iter(self._tried))]
         if not wanted:
-            return then()
+            then()
+            return
         now = time.monotonic()
-        return pipeline.language.ask(AnswerRequest(
+        pipeline.language.ask(AnswerRequest(
             [Query([object_id], models.task('phrase'), partial(
                 pipeline.engine.prepare_description, object_id, 'phrase'))
              for object_id, _ in wanted],
             pipeline.table.epoch, '', now, now + pipeline.settings.answer_deadline,
             pipeline.encoder.ticket(), lambda _answers: then()))
+        with self._lock:
+            for object_id, last in wanted:
+                self._tried.pop(object_id, None)
+                self._tried[object_id] = last
+            while len(self._tried) > MOST_TRIED:
+                del self._tried[next(iter(self._tried))]
 
-    # --- joining and splitting: all of it in the memory's turn, so that one after the other is whole
+    # --- joining and splitting, all of it in the memory's turn: one after the other, each whole
 
     def _merge(self, request: MergeObjects.Request, reply: Reply) -> None:
         pipeline = self._pipeline()
@@ -179,9 +181,6 @@ class Remembering:
         newest = pipeline.newest()[0]
         window = conversions.window_span(request.window, newest)
         span = None if window is None else models.window(window)
-        # What is on its way to the memory does not come there any more.
-        memory.withhold(ids, span, newest)
-
         def gone(count: int) -> None:
             for object_id in ids or ['']:
                 self._publishing.told(Event.FORGOTTEN, object_id)
@@ -189,8 +188,12 @@ class Remembering:
             self._go_on(reply, lambda: models.drop_prefixes(pipeline.engine, pipeline.language),
                         lambda _: self._counted(reply, count))
 
-        self._begin(pipeline, reply, lambda: memory.in_turn(
-            lambda: memory.forget(ids, span, newest)), gone)
+        def begin() -> Future:
+            # What is on its way to the memory does not come there any more.
+            memory.withhold(ids, span, newest)
+            return memory.in_turn(lambda: memory.forget(ids, span, newest))
+
+        self._begin(pipeline, reply, begin, gone)
 
     # --- replies that are made later
 

@@ -181,6 +181,7 @@ class Tracking:
             self._take_renamed()
         for object_id in [i for i in self._tracker.ids if i not in wanted]:
             self._tracker.remove(object_id)
+            self._observing.gone(object_id)
         if epoch != self._epoch:
             self._observing.begin(epoch)
             self._tracker.lose(stamp_ns)
@@ -269,6 +270,7 @@ class Tracking:
         with self._table.lock:
             if on_existing == 'REPLACE':
                 self._engine.erase(object_id)
+                self._observing.gone(object_id)
             if not exists or on_existing == 'REPLACE':
                 self._engine.memory.expect(object_id)
             entry = self._table.put(

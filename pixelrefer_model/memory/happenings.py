@@ -70,6 +70,10 @@ class Happenings:
         return [Happening(track.object_id, kind, self._epoch, track.stamp_ns)
                 for kind in self._alone(track, None)]
 
+    def forget(self, object_id: str) -> None:
+        """An object is tracked no longer, or is another now: under its id one may appear."""
+        self._known.pop(object_id, None)
+
     def rename(self, old: str, new: str) -> None:
         """An object has another id now."""
         if old in self._known:

@@ -13,6 +13,7 @@ from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.observation import Observation
 from pixelrefer_model.memory.record import Record
 from pixelrefer_model.memory.window import Span, Window
+from pixelrefer_model.settling import settle
 
 #: Spans that were forgotten and are known, the newest.
 MOST_FORGOTTEN = 1024
@@ -151,17 +152,13 @@ class ObjectMemory:
     def in_turn(self, act: Callable[[], Any]) -> Future:
         """Have something done that may change what is stored, after all that was remembered before.
         The future has what it returns or raises."""
-        made: Future = Future()
-        try:
-            made.set_result(act())
-        except BaseException as error:  # handed to whoever waits for it
-            made.set_exception(error)
-        return made
+        return settle(Future(), act)
 
     def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
         """Forget what was within a span of objects (none named: of every one), or all of it, so
         that it is nowhere any more; nor is what comes late of it, of stamps up to `until_ns`.
-        Returns how many observations went. Raises PixelReferError MEMORY. To be called `in_turn`."""
+        Returns how many observations went. Raises PixelReferError MEMORY. To be called
+        `in_turn`."""
         return self.withhold(object_ids, span, until_ns)
 
     def withhold(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:

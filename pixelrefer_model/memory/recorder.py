@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from pixelrefer_model.errors import PixelReferError
@@ -16,6 +17,7 @@ from pixelrefer_model.memory.bounds import Bounds
 from pixelrefer_model.memory.record import Record
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.trimming import trim
+from pixelrefer_model.settling import settle
 
 #: Records that may wait to be written; more are dropped and counted.
 MOST_WAITING = 256
@@ -33,14 +35,6 @@ class _Act:
 
     act: Callable[[MemoryStore], Any]
     made: Future = field(default_factory=Future)
-
-    def run(self, store: MemoryStore) -> None:
-        try:
-            result = self.act(store)
-        except BaseException as error:  # handed to whoever waits for it
-            self.made.set_exception(error)
-        else:
-            self.made.set_result(result)
 
 
 class Recorder:
@@ -140,7 +134,7 @@ class Recorder:
             if isinstance(each, _Act):
                 self._write(batch)
                 batch = []
-                each.run(self.store)
+                settle(each.made, partial(each.act, self.store))
             else:
                 batch.append(each)
         self._write(batch)

@@ -66,19 +66,24 @@ class Watch:
 
     def selected(self, track: Track, where: Whereabouts | None = None
                  ) -> tuple[list[Due], list[Happening]]:
-        """An object was prompted: whatever it was before, it is observed at once where it is
-        clearly seen. As `see`, of this object alone."""
+        """An object was prompted: it is observed at once where it is clearly seen, and has appeared
+        if it was not there before. As `see`, of this object alone."""
         self.forget(track.object_id)
         happened = self._happenings.begin(track)
         if not _clear(track):
             return [], happened
         look = Look(track.stamp_ns, track.box, track.area, where=where)
-        return [self._note(track, look, 'appeared')], happened
+        return [self._note(track, look, 'appeared' if happened else 'interval')], happened
 
     def forget(self, object_id: str) -> None:
         """What is seen of an object from now on is due anew."""
         self._looks.pop(object_id, None)
         self._unseen.pop(object_id, None)
+
+    def gone(self, object_id: str) -> None:
+        """An object is tracked no longer, or is another now: under its id one may appear."""
+        self.forget(object_id)
+        self._happenings.forget(object_id)
 
     def rename(self, old: str, new: str) -> None:
         """An object has another id now; it is no other object."""

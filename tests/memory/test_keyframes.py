@@ -122,3 +122,13 @@ def test_of_an_object_that_was_forgotten_what_is_seen_next_is_due():
     see(watch, track('mug', 0))
     watch.forget('mug')
     assert see(watch, track('mug', 1)) == ([('mug', 'interval')], [])
+
+
+def test_an_object_that_is_corrected_has_not_appeared_and_one_that_takes_its_id_has():
+    watch = Watch()
+    watch.selected(track('mug', 0))
+    due, happened = watch.selected(track('mug', 3))
+    assert ([one.reason for one in due], happened) == (['interval'], [])
+    watch.gone('mug')
+    due, happened = watch.selected(track('mug', 4))
+    assert [one.reason for one in due] == [one.kind for one in happened] == ['appeared']

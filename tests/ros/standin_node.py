@@ -135,6 +135,9 @@ class StandInWatch:
         self._last[track.object_id] = track.stamp_ns
         return [SimpleNamespace(track=track)], []
 
+    def gone(self, object_id):
+        self._last.pop(object_id, None)
+
     def rename(self, old, new):
         self._last[new] = self._last.pop(old, -1 << 60)
 

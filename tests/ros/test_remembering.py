@@ -6,11 +6,15 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from ros_support import SECOND, box_mask, click, mask, picture, running, to_ns
 
 from pixelrefer.msg import ErrorCode, Event, TimeWindow, TrackedObject
-from pixelrefer.srv import FindObjects, MergeObjects, SplitObject
+from pixelrefer.srv import FindObjects, Forget, MergeObjects, SplitObject
+from pixelrefer_model.errors import PixelReferError
+from pixelrefer_model.memory import ObjectMemory, Observation
 from pixelrefer_ros import conversions, models
+from pixelrefer_ros.remembering import Remembering
 
 QUICK = {'stamp_wait': 0.3, 'diagnostics_period': 0.2, 'max_tokens': 4}
 
@@ -342,3 +346,16 @@ def test_objects_that_begin_to_touch_are_an_event_and_a_reason_to_observe(robot)
     event = robot.until(lambda: next(
         (e for e in robot.events if e.kind == Event.TOUCHED), None), 'a touch')
     assert {event.object_id, event.other_id} == {'cup', 'tray'}
+
+
+def test_a_request_to_forget_that_is_refused_forgets_nothing():
+    memory = ObjectMemory()
+    memory.observe([Observation(
+        'cup', SECOND, 'camera', 0, (0, 0, 4, 4), 16, torch.zeros(2, 3), 'k')])
+    pipeline = SimpleNamespace(
+        engine=SimpleNamespace(memory=memory), known=lambda ids: None,
+        newest=lambda: (2 * SECOND, ''), settings=SimpleNamespace(question_queue=0))
+    services = Remembering(lambda: pipeline, None, None, None).services
+    with pytest.raises(PixelReferError) as caught:
+        services['~/forget'][1](Forget.Request(ids=['cup']), None)
+    assert caught.value.code == 'BUSY' and memory.knows('cup')
