@@ -8,21 +8,55 @@ they cannot differ.
 
 from collections.abc import Mapping, Sequence
 
+from pixelrefer_model.memory.columns import whereabouts
 from pixelrefer_model.memory.observation import Whereabouts
 from pixelrefer_model.memory.record import Happening
+from pixelrefer_model.memory.store import MemoryStore
+from pixelrefer_model.memory.window import Span
 
-#: Sentences of one prompt, the newest: each takes about fifteen tokens.
+#: Sentences of one prompt: each takes about fifteen tokens.
 MOST_SENTENCES = 8
+#: An observation that was made so much later at most shows where an event was.
+SHOWN_NS = 1_000_000_000
+_EVENT = 'SELECT object, kind, epoch, stamp_ns, other, text FROM events WHERE '
 _SAID = {
     'appeared': '{one} was first seen', 'occluded': '{one} was hidden', 'back': '{one} was seen '
     'again', 'lost': '{one} was lost', 'moved': '{one} moved', 'at_rest': '{one} stands still',
     'touched': '{one} was at {other}'}
 
 
+def history_of(store: MemoryStore, object_ids: Sequence[str], span: Span) -> list[str]:
+    """What happened to objects within a span of a store's newest line of time, see `tell_history`;
+    places as far as an observation that was made within SHOWN_NS after an event knows them."""
+    marks, within = ', '.join('?' * len(object_ids)), (store.line, span.start_ns, span.end_ns)
+    rows = store.query(
+        f'{_EVENT} object IN ({marks}) AND line = ? AND stamp_ns BETWEEN ? AND ? '
+        'ORDER BY stamp_ns DESC, number DESC LIMIT ?', (*object_ids, *within, MOST_SENTENCES))
+    for object_id in object_ids:
+        rows += store.query(
+            f"{_EVENT} object = ? AND line = ? AND stamp_ns BETWEEN ? AND ? AND kind = 'moved' "
+            'ORDER BY stamp_ns, number LIMIT 1', (object_id, *within))
+    happened = [Happening(*row) for row in reversed(dict.fromkeys(rows))]
+    origins = {object_id: first for object_id in {one.object_id for one in happened}
+               if (first := store.first_ns(object_id, store.line)) is not None}
+    return tell_history(happened, origins, where={
+        one: place for one in happened if (place := _place(store, one)) is not None})
+
+
+def _place(store: MemoryStore, one: Happening) -> Whereabouts | None:
+    rows = store.query(
+        'SELECT position_frame, px, py, pz, covariance FROM observations WHERE object = ? AND '
+        'line = ? AND stamp_ns BETWEEN ? AND ? AND position_frame IS NOT NULL '
+        'ORDER BY stamp_ns LIMIT 1',
+        (one.object_id, store.line, one.stamp_ns, one.stamp_ns + SHOWN_NS))
+    return whereabouts(*rows[0]) if rows else None
+
+
 def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
                  most: int = MOST_SENTENCES,
                  where: Mapping[Happening, Whereabouts] | None = None) -> list[str]:
-    """A sentence for each of the newest `most` events, oldest first, with `<object:ID>` for names.
+    """A sentence for each of at most `most` events, oldest first, with `<object:ID>` for names: of
+    each object its first motion, or which moved first were lost, and then the newest.
 
     origins: by id, the objects that a question is about, and the stamp of each one's first
     sighting, from which its times count, in seconds as `[Time t:...]` writes them: all of one line
@@ -32,8 +66,12 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
     own = [one for one in happenings
            if one.object_id in origins and (not one.other or one.other in origins)]
     told = sorted(own, key=lambda one: one.stamp_ns)
-    return [_sentence(one, origins, (where or {}).get(one))
-            for one in told[len(told) - min(most, len(told)):]]
+    first = {one.object_id: place for place, one in reversed(list(enumerate(told)))
+             if one.kind == 'moved'}
+    worth = [*sorted(first.values(), reverse=True),
+             *(place for place in reversed(range(len(told))) if place not in first.values())]
+    return [_sentence(told[place], origins, (where or {}).get(told[place]))
+            for place in sorted(worth[:most])]
 
 
 def _sentence(one: Happening, origins: Mapping[str, int], place: Whereabouts | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.forgetting import erase, forget
-from pixelrefer_model.memory.history import MOST_SENTENCES, tell_history
+from pixelrefer_model.memory.history import history_of
 from pixelrefer_model.memory.joining import join, split
 from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Selection, nothing_seen
 from pixelrefer_model.memory.observation import Observation
@@ -117,11 +117,7 @@ class LongMemory(ObjectMemory):
     def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
         """As ObjectMemory; `Now` is all of this line of time. See `tell_history`."""
         span = ALWAYS if isinstance(window, Now) else window
-        happened = [] if self._lines_to_begin else self._store.happenings(
-            object_ids, span, MOST_SENTENCES)
-        origins = {one.object_id: first for one in happened
-                   if (first := self._store.first_ns(one.object_id, self._store.line)) is not None}
-        return tell_history(happened, origins, where=self._store.places(happened))
+        return [] if self._lines_to_begin else history_of(self._store, object_ids, span)
 
     # --- when objects go or are taken for one another
 

@@ -35,8 +35,6 @@ BACK_NS = 1_000_000_000
 #: Meanwhile what is encoded comes out of order, and late where there is much of it; only by more than
 #: this a new line begins by itself. Who knows that time began anew says so: `begin_line`.
 LATE_NS = 60_000_000_000
-#: An observation that was made so much later at most shows where an event was.
-SHOWN_NS = 1_000_000_000
 #: Digits of the number in an id that was made here, at most.
 MOST_DIGITS = 9
 
@@ -305,29 +303,6 @@ class MemoryStore:
             raise PixelReferError('MEMORY', f'the observation of {moment.object_id!r} at '
                                   f'{moment.stamp_ns / 1e9:.3f} s was forgotten')
         return rows[0]
-
-    def happenings(self, object_ids: Sequence[str], span: Span, most: int) -> list[Happening]:
-        """The newest events of objects within a span of the newest line of time, oldest first."""
-        marks = ', '.join('?' * len(object_ids))
-        return [Happening(*row) for row in reversed(self.query(
-            'SELECT object, kind, epoch, stamp_ns, other, text FROM events '
-            f'WHERE object IN ({marks}) AND line = ? AND stamp_ns BETWEEN ? AND ? '
-            'ORDER BY stamp_ns DESC, number DESC LIMIT ?',
-            (*object_ids, self._line, span.start_ns, span.end_ns, most)))]
-
-    def places(self, happenings: Sequence[Happening]) -> dict[Happening, Whereabouts]:
-        """Where the objects of events of the newest line of time were, as far as an observation
-        that was made within SHOWN_NS after one knows."""
-        found = {}
-        for one in happenings:
-            rows = self.query(
-                'SELECT position_frame, px, py, pz, covariance FROM observations '
-                'WHERE object = ? AND line = ? AND stamp_ns BETWEEN ? AND ? '
-                'AND position_frame IS NOT NULL ORDER BY stamp_ns LIMIT 1',
-                (one.object_id, self._line, one.stamp_ns, one.stamp_ns + SHOWN_NS))
-            if rows:
-                found[one] = whereabouts(*rows[0])
-        return found
 
     def count(self, table: str) -> int:
         """How many objects, observations, events or answers are stored."""

@@ -24,12 +24,23 @@ def test_times_count_from_each_objects_own_first_sighting():
 
 
 def test_the_newest_stay_and_the_oldest_is_told_first():
-    events = [happening(second) for second in range(MOST_SENTENCES + 3)]
+    events = [happening(second, 'touched') for second in range(MOST_SENTENCES + 3)]
     told = tell_history(events[::-1], {'mug': 0})
     assert len(told) == MOST_SENTENCES
     assert told[0].endswith(' at 3.0.') and told[-1].endswith(f' at {MOST_SENTENCES + 2.0}.')
     assert tell_history(events, {'mug': 0}, most=2) == told[-2:]
     assert tell_history(events, {'mug': 0}, most=0) == []
+
+
+def test_the_first_motion_of_each_object_outlasts_newer_events():
+    events = [happening(1), happening(2, object_id='bowl'),
+              *(happening(second) for second in range(3, MOST_SENTENCES + 6))]
+    told = tell_history(events, {'mug': 0, 'bowl': 0})
+    assert len(told) == MOST_SENTENCES
+    assert told[:2] == ['<object:mug> moved at 1.0.', '<object:bowl> moved at 2.0.']
+    assert told[2:] == [f'<object:mug> moved at {second}.0.'
+                        for second in range(8, MOST_SENTENCES + 6)]
+    assert tell_history(events, {'mug': 0, 'bowl': 0}, most=1) == ['<object:bowl> moved at 2.0.']
 
 
 def test_every_kind_of_event_has_a_sentence_of_its_own():

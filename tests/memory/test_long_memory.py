@@ -11,6 +11,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Now, Span
 from pixelrefer_model.memory.finding import find
 from pixelrefer_model.memory.forgetting import forget
+from pixelrefer_model.memory.history import MOST_SENTENCES
 from pixelrefer_model.memory.long_memory import LongMemory
 from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.recorder import Recorder
@@ -296,6 +297,21 @@ def test_what_happened_is_told_of_every_run_of_a_line_of_time(recorder):
     assert memory.history(['mug'], Now()) == [
         '<object:mug> was first seen at 0.0.', '<object:mug> moved at 4.0.']
     assert memory.history(['mug'], Span(2 * SECOND, 9 * SECOND)) == ['<object:mug> moved at 4.0.']
+
+
+def test_which_moved_first_is_told_however_much_happened_since(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(0), sighting(0, 'cup')])
+    memory.record([Happening('cup', 'moved', 0, SECOND), *(
+        Happening('mug', kind, 0, (second + 2) * SECOND)
+        for second in range(30) for kind in ('moved', 'at_rest'))])
+    recorder.flush()
+    told = memory.history(['mug', 'cup'], Now())
+    assert len(told) == MOST_SENTENCES
+    assert told[:2] == ['<object:cup> moved at 1.0.', '<object:mug> moved at 2.0.']
+    assert told[-1] == '<object:mug> stands still at 31.0.'
+    assert memory.history(['mug', 'cup'], Span(2 * SECOND, 40 * SECOND))[0] == \
+        '<object:mug> moved at 2.0.'
 
 
 def test_after_a_new_epoch_stamps_that_went_back_a_little_are_of_another_line(recorder):
