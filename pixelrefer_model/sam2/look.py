@@ -2,9 +2,11 @@
 """A closer look at what a prompt points at: a window of the frame around it, encoded enlarged.
 
 The network sees the whole frame squeezed into its input, where a far mug is three cells wide.
-Prompts come seldom, so that the frame's own pixels around one may be encoded once more.
+Prompts come seldom, so that the frame's own pixels around one may be encoded once more. What is
+followed can be looked at again too, in a small window.
 """
 
+import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrefer_model.sam2 import pixels
+from pixelrefer_model.sam2.checkpoint import set_input_size
 from pixelrefer_model.sam2.decoder import Candidates, Decoded
 from pixelrefer_model.sam2.network import GIVEN_BIAS, Sam2Network
 from pixelrefer_model.sam2.policy import LookPolicy
@@ -127,3 +130,48 @@ def _shown(logits: Tensor, points: Tensor, labels: Tensor, size: int
                                                 dtype=low.dtype))
     return *low.clamp(min=0).tolist(), *torch.minimum(
         high, torch.tensor([width, height], dtype=high.dtype)).tolist()
+
+
+class Following:
+    """Looks again at what is followed: the same weights at the input size `policy.following`.
+
+    The mask that a frame is shown with gets better; what is remembered stays that of the whole
+    frame, or one bad look would be followed from then on. Raises PixelReferError CHECKPOINT for a
+    size that the network cannot take.
+    """
+
+    def __init__(self, network: Sam2Network, policy: LookPolicy) -> None:
+        weights = {id(one): one for one in (*network.model.parameters(), *network.model.buffers())}
+        model = copy.deepcopy(network.model, weights)
+        set_input_size(model, policy.following)
+        self.network, self.policy = Sam2Network(model), policy
+        #: A window that would show no more of the object than the whole frame did is not looked at.
+        self._widest = 0.95 * policy.following / network.size
+
+    def look(self, image: np.ndarray, far: Tensor) -> Tensor:
+        """Mask logits [H, W] at the size of the frame, RGB uint8 [H, W, 3], from those that the
+        whole frame gave; the same where there is nothing to see, or near and far do not agree."""
+        height, width = image.shape[:2]
+        shown = pixels.box_of((far > 0).numpy())
+        if shown is None:
+            return far
+        corners = shown[0], shown[1], shown[0] + shown[2], shown[1] + shown[3]
+        window = Window.around(corners, width, height, self.policy)
+        if (window.x1 - window.x0) / width > self._widest:
+            return far
+        network = self.network
+        points = torch.tensor([[corners[:2], corners[2:]]], dtype=torch.float32) / torch.tensor(
+            [width, height]) * network.size - 0.5
+        features = network.encode(pixels.to_pixels(
+            window.cut(image), network.size, network.device, network.dtype))
+        found = network.candidates(
+            network.unconditioned(features.coarse), features.fine,
+            window.points(points, width, height, network.size).to(network.device),
+            torch.tensor([[2, 3]], dtype=torch.int32, device=network.device))
+        near = pixels.to_masks(found.logits[:, 0].float().cpu(), window.y1 - window.y0,
+                               window.x1 - window.x0)[0] > 0
+        there = window.cut(far.numpy()) > 0
+        union = int((near.numpy() | there).sum())
+        if not union or int((near.numpy() & there).sum()) < self.policy.agree * union:
+            return far
+        return window.joined(far, found.logits[0, 0].float().cpu())

@@ -86,21 +86,27 @@ class ComputePolicy:
 
 @dataclass(frozen=True)
 class LookPolicy:
-    """Whether what is prompted is looked at once more, enlarged, and how.
+    """Whether what is prompted or followed is looked at once more, enlarged, and how.
 
-    `looks`: so many times at most; 0 is what SAM 2 does. A box is looked at once; clicks once as
-    they are, and once as a box around what that gave. `fill`: the object takes this share of the
-    window's longer side. `least`: the window is this share of the frame at least.
+    `looks`: so many times at most at a prompt; 0 is what SAM 2 does. A box is looked at once;
+    clicks once as they are, and once as a box around what that gave. `fill`: the object takes this
+    share of the window's longer side. `least`: the window is this share of the frame at least.
+    `following`: input size, in pixels, at which every object that is in view is looked at again in
+    every frame, for its published mask alone; 0 never. `agree`: least IoU of what is seen from
+    near with what was seen from far, or the first is not believed.
     """
 
     looks: int = 0
     fill: float = 0.6
     least: float = 0.3
+    following: int = 0
+    agree: float = 0.7
 
     def __post_init__(self) -> None:
-        shares = 0 < self.fill <= 1 and 0 < self.least <= 1
-        if not isinstance(self.looks, int) or self.looks < 0 or not shares:
-            raise ValueError(f'{self}; whole looks from 0 on, and shares over 0 '
+        shares = all(0 < share <= 1 for share in (self.fill, self.least, self.agree))
+        whole = all(isinstance(n, int) and n >= 0 for n in (self.looks, self.following))
+        if not whole or not shares:
+            raise ValueError(f'{self}; whole looks and pixels from 0 on, and shares over 0 '
                              'up to 1, are allowed')
 
     @classmethod

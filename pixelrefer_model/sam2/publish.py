@@ -18,11 +18,11 @@ def publish(objects: Sequence[Tracked], seen: Seen, decoded: Decoded,
             judges: Sequence[Callable[[int], TrackState]], policy: MaskPolicy,
             large: Tensor | None = None) -> dict[str, Tensor]:
     """Make the objects' tracks from their logits; each one's judge turns the area of its mask into
-    a state. large: the only object's logits at the size of the frame, [H, W], where they are known.
-    Gives the logits at the size of the frame, [H, W] by id."""
+    a state. large: logits at the size of the frame, [N, H, W], where they are known. Gives the
+    logits at the size of the frame, [H, W] by id."""
     logits = decoded.logits.float().cpu()
     scores = (decoded.score.sigmoid() * decoded.iou.clamp(0, 1)).tolist()
-    large = pixels.to_masks(logits, seen.height, seen.width) if large is None else large[None]
+    large = pixels.to_masks(logits, seen.height, seen.width) if large is None else large
     masks = (large > 0).numpy()
     for row, (tracked, judge) in enumerate(zip(objects, judges)):
         mask = pixels.without_islands(masks[row], policy.islands)

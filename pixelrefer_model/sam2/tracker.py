@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import Sam2VideoModel
@@ -20,7 +21,7 @@ from pixelrefer_model.sam2 import pixels
 from pixelrefer_model.sam2.bank import MEMORY_DTYPE, MemoryBank, Remembered
 from pixelrefer_model.sam2.batches import Batches
 from pixelrefer_model.sam2.checkpoint import load_model, look_of
-from pixelrefer_model.sam2.look import look_closer
+from pixelrefer_model.sam2.look import Following, look_closer
 from pixelrefer_model.sam2.network import Decoded, Sam2Network
 from pixelrefer_model.sam2.policy import (
     ComputePolicy, LookPolicy, MaskPolicy, MemoryPolicy, StatePolicy)
@@ -54,6 +55,7 @@ class ObjectTracker:
         self.states = states or StatePolicy()
         self.masks = masks or MaskPolicy()
         self.look = look
+        self._again = Following(self.network, look) if look.following else None
         self.compute = compute
         #: Frames encoded so far; closer looks at a prompt are not counted.
         self.encoded = 0
@@ -184,7 +186,8 @@ class ObjectTracker:
         seen = self._frame(frame)
         large = self._guarded(
             self._follow, [each for each in self._objects.values() if each.index != seen.index],
-            seen, what='to follow the objects; fewer of them or a smaller input may do')
+            seen, frame.image,
+            what='to follow the objects; fewer of them or a smaller input may do')
         if self.masks.exclusive:
             exclude(list(self._objects.values()), seen, large)
         return [tracked.track for tracked in self._objects.values()]
@@ -280,15 +283,18 @@ class ObjectTracker:
                                        decoded.pointer[0]))
         tracked.given, tracked.index = given, index
         publish([tracked], seen, decoded, [
-            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks, large)
+            lambda area: tracked.machine.prompted(area, seen.stamp_ns)], self.masks,
+            None if large is None else large[None])
         for later in [each for each in self._kept
                       if each.index > index and each.features is not None]:
             self._follow([tracked], later)
         return tracked.track
 
-    def _follow(self, objects: list[Tracked], seen: Seen) -> dict[str, Tensor]:
+    def _follow(self, objects: list[Tracked], seen: Seen, image: np.ndarray | None = None
+                ) -> dict[str, Tensor]:
         """Decode one frame for several objects as one batch, then remember the good ones; gives
-        each one's mask logits at the size of the frame."""
+        each one's mask logits at the size of the frame. image: the frame's own, where it is there
+        to be looked at again."""
         if not objects:
             return {}
         network, features = self.network, seen.features
@@ -306,7 +312,10 @@ class ObjectTracker:
         large = publish(objects, seen, decoded, [
             lambda area, tracked=tracked, score=score, iou=iou:
             tracked.machine.update(score, iou, area, seen.stamp_ns)
-            for tracked, (score, iou, _) in zip(objects, measured)], self.masks)
+            for tracked, (score, iou, _) in zip(objects, measured)], self.masks,
+            None if self._again is None or image is None else torch.stack([
+                self._again.look(image, far) for far in pixels.to_masks(
+                    decoded.logits.float().cpu(), seen.height, seen.width)]))
         kept = []
         for row, (tracked, (score, iou, cells)) in enumerate(zip(objects, measured)):
             tracked.index = seen.index
