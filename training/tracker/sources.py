@@ -13,7 +13,7 @@ from training.tracker.clips import ClipStore, write_clips
 from training.tracker.shapes import make_clip
 
 #: Frames per clip; the small world is seen at RATE_HZ.
-FRAMES, RATE_HZ = 10, 10.0
+FRAMES, RATE_HZ = 16, 10.0
 #: Clips taken from one scene, and how long it goes on.
 PER_SCENE, SECONDS = 3, 8.0
 SHAPE_SIZE = 256

@@ -65,19 +65,21 @@ PHASES = (
 @dataclass(frozen=True)
 class Course:
     """The phases of a training; how often the memory is given the true mask at its beginning, and
-    a first mask is hinted at."""
+    a first mask is hinted at; the highest learning rate."""
 
     phases: tuple[Phase, ...]
     forced: float
     hint: float
+    rate: float
 
 
-FROM_NOTHING = Course(PHASES, 0.9, 0.35)
+FROM_NOTHING = Course(PHASES, 0.9, 0.35, 8e-4)
+#: Clips are long, for it is the following that is left to learn, and windows as wide as frames are.
 FROM_WEIGHTS = Course((
-    Phase(0.35, 160, 8, 3, 3, 0.35, 0.80),
-    Phase(1.00, SIZE, 7, 2, 3, 0.55, 1.05),
-), 0.3, 0.0)
-PEAK_RATE, LAST_RATE, WARM_STEPS = 8e-4, 1e-5, 60
+    Phase(0.25, 160, 12, 2, 3, 0.40, 0.95),
+    Phase(1.00, SIZE, 8, 2, 3, 0.65, 1.05),
+), 0.15, 0.0, 5e-4)
+LAST_RATE, WARM_STEPS = 1e-5, 60
 AVERAGE = 0.996
 #: First prompts on any frame of a clip: decoding costs little once the frames are encoded.
 FRESH = ('box', 'click', 'box', 'click')
@@ -87,10 +89,10 @@ HIDDEN = ('.attn.', '_attn.', '_attn_', '.mlp.', '_mlps.', 'linear1', 'linear2',
 EVERY_CHECKPOINT_S, EVERY_EXPORT_S = 240.0, 600.0
 
 
-def learning_rate(step: int, progress: float) -> float:
+def learning_rate(step: int, progress: float, peak: float) -> float:
     """Linear warm-up in steps, cosine in time."""
     cosine = 0.5 * (1 + math.cos(math.pi * min(progress, 1.0)))
-    return min(1.0, (step + 1) / WARM_STEPS) * (LAST_RATE + (PEAK_RATE - LAST_RATE) * cosine)
+    return min(1.0, (step + 1) / WARM_STEPS) * (LAST_RATE + (peak - LAST_RATE) * cosine)
 
 
 class Trainer:
@@ -105,7 +107,7 @@ class Trainer:
             self.model.load_state_dict(load_model(start).state_dict())
         self.network = Sam2Network(self.model)
         self.average = {k: v.clone() for k, v in self.model.state_dict().items()}
-        self.optimizer = Optimizer(self.model.named_parameters(), PEAK_RATE, 0.02,
+        self.optimizer = Optimizer(self.model.named_parameters(), self.course.rate, 0.02,
                                    hidden=lambda name: any(word in name for word in HIDDEN))
         self.rollout = Rollout(self.network, np.random.default_rng(seed))
         self.step, self.used, self.size = 0, 0.0, SIZE
@@ -162,7 +164,7 @@ class Trainer:
         score.loss.backward()
         parameters = self.optimizer.parameters()
         self.used += self.together.average(parameters, time.monotonic() - begun)
-        rate = learning_rate(self.step, self.progress)
+        rate = learning_rate(self.step, self.progress, self.course.rate)
         for group in self.optimizer.param_groups:
             group['lr'] = rate
         if torch.isfinite(torch.nn.utils.clip_grad_norm_(parameters, 1.0)):
