@@ -68,7 +68,7 @@ class Recognizing:
             get_logger('pixelrefer').warning(
                 f'not compared with what is remembered: {traceback.format_exc()}')
             return
-        header = conversions.header_message(seen.stamp_ns, '')
+        header = conversions.header_message(seen.stamp_ns, self._table.frame(seen.camera)[1])
         tell = partial(self._tell, epoch=seen.epoch, header=header, camera=seen.camera,
                        object_id=seen.object_id)
         if agreement is None:

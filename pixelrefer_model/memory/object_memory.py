@@ -129,12 +129,6 @@ class ObjectMemory:
         nothing."""
         return []
 
-    def last_ns(self, object_id: str, epoch: int) -> int | None:
-        """Stamp of the object's newest observation in `epoch`, or None."""
-        with self._lock:
-            kept = self._observations.get(object_id)
-            return kept[-1].stamp_ns if kept and kept[-1].epoch == epoch else None
-
     # --- when objects go or are taken for one another
 
     def release(self, object_id: str) -> None:

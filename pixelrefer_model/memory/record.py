@@ -3,7 +3,7 @@
 
 from dataclasses import dataclass
 
-from pixelrefer_model.memory.observation import Observation, Whereabouts
+from pixelrefer_model.memory.observation import Observation
 
 #: What happened to an object, as far as the tracker can tell.
 EVENTS = ('appeared', 'occluded', 'back', 'lost', 'moved', 'at_rest', 'touched')
@@ -55,7 +55,7 @@ class Moment:
 
 @dataclass(frozen=True)
 class Remembered:
-    """An object that is remembered: when it was seen first and last, and where last."""
+    """An object that is remembered: when it was seen first and last."""
 
     object_id: str
     camera: str
@@ -64,4 +64,3 @@ class Remembered:
     last_line: int
     last_ns: int
     observations: int
-    where: Whereabouts | None = None

@@ -64,7 +64,6 @@ def test_a_new_epoch_starts_the_object_anew():
     selection = memory.select('mug', Span(0, 99 * SECOND), 9, 'k')
     assert seconds(selection) == [3]
     assert selection.origin_ns == 3 * SECOND
-    assert memory.last_ns('mug', 0) is None
 
 
 def test_an_observation_of_an_older_epoch_is_refused():
@@ -102,7 +101,7 @@ def test_a_forgotten_object_leaves_nothing():
     memory.erase('mug')
     memory.erase('never seen')
     assert memory.held()[0] == 1
-    assert memory.last_ns('mug', 0) is None
+    assert not memory.knows('mug') and memory.knows('plate')
 
 
 def test_an_interval_is_due_after_its_seconds_and_not_before():

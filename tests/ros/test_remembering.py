@@ -302,6 +302,7 @@ def test_an_object_that_looks_like_one_that_is_gone_is_offered_as_the_same(robot
     event = robot.until(lambda: next((e for e in robot.events if e.kind == Event.MAYBE_SAME
                                       and e.object_id == 'other'), None), 'an offer')
     assert event.other_id == 'cup' and event.score > 0.85
+    assert event.header.frame_id == 'camera_optical_frame'
     assert sorted(found(robot)) == ['cup', 'disc', 'other']
 
 
