@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stage of the tenses: it reads what inference reads, and changes the language model alone."""
 
+import re
 from random import Random
 
 import pytest
@@ -11,9 +12,10 @@ from pixelrefer_model.language import compose
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.sizes import tiny_config
 from training.refer.texts import sequences
-from training.refer.tokenizer import train_tokenizer
+from training.tenses.pictures import Picture
 from training.tenses.prompts import asked_of, evidence_of, facts_of_query
-from training.tenses.trainer import TenseRecipe, TenseTrainer, later, scene_of, spread
+from training.tenses.tokenizer import tense_tokenizer
+from training.tenses.trainer import READ, TenseRecipe, TenseTrainer, later, scene_of, spread
 from training.tenses.watching import time_of
 
 
@@ -27,17 +29,30 @@ class Two:
         return self.records[:2]
 
 
-def trainer() -> TenseTrainer:
+class Seen:
+    """Pictures of the stages before: a frame of a record, the same each time."""
+
+    def __init__(self, records) -> None:
+        scene, rows = scene_of(records[0], next(
+            window for window in records[0].windows if len(window) == 1), CONTRACT)
+        self.picture = Picture(scene, records[0].tokens[rows])
+
+    def draw(self, step: int, singles: int, clips: int, rank: int = 0):
+        return [self.picture]
+
+
+def trainer(drills: int = 0) -> TenseTrainer:
     torch.manual_seed(0)
     torch.set_num_threads(1)
-    tokenizer = train_tokenizer()
+    tokenizer = tense_tokenizer()
     # So long that no second counts: the rate depends on the clock.
     return TenseTrainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer,
-                        TenseRecipe(minutes=1e9, queries=4, before=3), CONTRACT)
+                        TenseRecipe(minutes=1e9, scenes=1, queries=4, before=3, read=5,
+                                    drills=drills), CONTRACT)
 
 
 def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records):
-    tokenizer, record = train_tokenizer(), records[0]
+    tokenizer, record = tense_tokenizer(), records[0]
     told = 0
     for query in record.queries[::3]:
         for history in (True, False):
@@ -58,17 +73,17 @@ def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records
 
 def test_only_the_language_model_learns_and_a_run_goes_on_where_its_state_was_taken(
         records, tmp_path):
-    first, pool = trainer(), Two(records)
+    first, pools = trainer(drills=4), (Two(records), Seen(records))
     before = {name: p.detach().clone() for name, p in first.model.named_parameters()}
-    first.train_step(pool)
+    first.train_step(*pools)
     changed = {name.split('.')[1] for name, p in first.model.named_parameters()
                if not torch.equal(p, before[name])}
     assert changed == {'layers', 'embed_tokens', 'norm'}
     torch.save(first.state(), tmp_path / 'state.pt')
-    second = trainer()
+    second = trainer(drills=4)
     second.load_state(torch.load(tmp_path / 'state.pt', weights_only=True))
     for one in (first, second):
-        one.train_step(pool)
+        one.train_step(*pools)
     for a, b in zip(first.model.parameters(), second.model.parameters(), strict=True):
         assert torch.equal(a, b)
 
@@ -78,10 +93,29 @@ def test_a_step_asks_of_the_past_and_what_was_asked_before_too(records):
     made.questioner.rng.seed(1)
     tokens, asked = made.asked(records[:2])
     assert len(tokens) == sum(len(record.regions) for record in records[:2])
-    assert 2 * 4 < len(asked) <= 2 * (4 + 3)
     assert all(0 <= row < len(tokens) for one in asked for rows in one.regions for row in rows)
-    before = [one for one in asked if one.item.kind not in {q.kind for q in records[0].queries}]
-    assert before
+    first = [one for one in asked if one.regions[0][0] < len(records[0].regions)]
+    kinds = {query.kind for query in records[0].queries}
+    assert 4 <= len(first) <= 4 + 3 and not {one.item.kind for one in first} <= kinds
+
+
+def test_what_is_read_rests_on_the_history_and_a_moment_or_two(records):
+    made = trainer()
+    made.questioner.rng.seed(1)
+    start = len(records[0].regions)
+    read = [one for one in made.asked(records[:2])[1] if one.regions[0][0] >= start]
+    assert 1 < len(read) <= 5 and {one.item.kind for one in read} <= set(READ)
+    assert all(1 <= len(rows) <= 2 for one in read for rows in one.regions)
+    assert all(len(rows) == len(times) for one in read
+               for rows, times in zip(one.regions, one.seconds, strict=True))
+    assert sum(bool(one.facts) for one in read) > len(read) / 2
+
+
+def test_places_in_a_history_change_nothing_else_of_it(records):
+    query = max(records[0].queries, key=lambda query: len(query.events))
+    plain, placed = facts_of_query(query), facts_of_query(query, Random(0))
+    assert plain and any(' m in ' in one for one in placed)
+    assert tuple(re.sub(r' at \(.*\) m in \w+', '', one) for one in placed) == plain
 
 
 def test_kinds_take_turns_so_that_rare_ones_are_asked(records):
@@ -112,3 +146,12 @@ def test_what_is_asked_of_the_beginning_is_never_postponed(records, kind):
     own = [query for record in records for query in record.queries if query.kind == kind]
     assert own
     assert all(later(query, Random(n)) == query for query in own for n in range(6))
+
+
+def test_without_places_a_history_tells_no_motion(records):
+    query = max((q for record in records for q in record.queries),
+                key=lambda q: sum(one.kind == 'moved' for one in q.events))
+    record = next(record for record in records if query in record.queries)
+    told = asked_of(query, record, 0, Random(0), history=True, unplaced=True).facts
+    assert told and not any(word in one for one in told for word in ('moved', 'still', 'was at'))
+    assert any('moved' in one for one in facts_of_query(query))

@@ -7,7 +7,7 @@ may use in a question. Bytes are the fallback, so that every text has ids.
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import tokenizers
@@ -78,17 +78,18 @@ def corpus() -> Iterator[str]:
     yield from [word.capitalize() for word in PLAIN_ENGLISH.split()]
 
 
-def train_tokenizer() -> Tokenizer:
-    """The tokenizer, the same every time."""
+def train_tokenizer(more: Iterable[str] = (), entries: int = ENTRIES) -> Tokenizer:
+    """The tokenizer, the same every time. more: texts besides; entries: without the special ones.
+    """
     backend = tokenizers.Tokenizer(models.BPE())
     backend.normalizer = normalizers.NFC()
     backend.pre_tokenizer = pre_tokenizers.Sequence([
         pre_tokenizers.Split(Regex(SPLIT), behavior='isolated'),
         pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     backend.decoder = decoders.ByteLevel()
-    texts = [_without_special(text) for text in corpus()]
+    texts = [_without_special(text) for text in (*corpus(), *more)]
     backend.train_from_iterator(texts, trainers.BpeTrainer(
-        vocab_size=ENTRIES, min_frequency=1, show_progress=False,
+        vocab_size=entries, min_frequency=1, show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet()))
     backend.add_special_tokens([
         AddedToken(token, special=True, normalized=False) for token in SPECIAL_TOKENS])

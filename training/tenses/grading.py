@@ -28,6 +28,8 @@ def _claim(kind: str, text: str) -> object:
             return float(digits[0].strip('.'))
         except (IndexError, ValueError):
             return None
+    if kind == 'purpose':
+        return low.strip(' .') or None
     if kind in ('which_moved', 'order'):
         return next((word for word in ('first', 'second') if word in low), None)
     return answers.claim(LIKE.get(kind, kind), text)

@@ -20,15 +20,19 @@ from training.world.events import NOTHING, SLIDING, TABLE, Move
 from training.world.truth import direction
 
 #: Tense of each kind, and the number of its objects.
-PAST = {'was_side': 2, 'was_on': 1, 'moved': 1, 'way': 1, 'which_moved': 2, 'order': 2,
+PAST = {'was_side': 2, 'was_on': 1, 'was_held': 2, 'moved': 1, 'way': 1, 'which_moved': 2, 'order': 2,
         'how_many_moved': 3, 'when_moved': 1, 'last_seen': 1}
-PRESENT = {'hidden': 1, 'now_side': 2, 'now_on': 1, 'moving': 1}
+PRESENT = {'hidden': 1, 'now_side': 2, 'now_on': 1, 'moving': 1, 'purpose': 1}
 FUTURE = {'next_way': 1, 'will_touch': 2, 'will_be_on': 2}
 TENSES = {'past': PAST, 'present': PRESENT, 'future': FUTURE}
 KINDS = {**PAST, **PRESENT, **FUTURE}
 #: Kinds that rest on the last frames alone.
 RECENTLY = ('moving', *FUTURE)
 FIRST, SECOND = 'The first.', 'The second.'
+#: What things are for.
+PURPOSES = {'mug': 'To drink from.', 'bottle': 'To pour from.', 'can': 'To keep food in.',
+            'bowl': 'To eat soup from.', 'plate': 'To put food on.', 'book': 'To read.',
+            'box': 'To keep things in.', 'ball': 'To play with.'}
 #: Metres between two places that are beyond doubt another one, and one and the same.
 ELSEWHERE, SAME = 0.06, 0.01
 #: Seconds between two beginnings of which one was clearly first.
@@ -104,6 +108,17 @@ class Moment:
             f'{how.capitalize()} {answers.article(self.plan.objects[below].category)}.'
         return Truth(said, f'{"table" if below == TABLE else "object"} {below != then}', cells)
 
+    def _was_held(self, i: int, j: int) -> Truth | None:
+        first = self.watched.first(i)
+        if first != self.watched.first(j):
+            return None
+        (below, _), (now, _) = self.plan.support(i, time_of(first)), self.plan.support(i, self.t)
+        if NOTHING in (below, now):
+            return None
+        cells = tuple(f'{held} {changed}' for held in (True, False) for changed in (True, False))
+        return Truth(answers.YES if below == j else answers.NO,
+                     f'{below == j} {(below == j) != (now == j)}', cells)
+
     def _moved(self, i: int) -> Truth | None:
         moved = self._has_moved(i)
         return None if moved is None else _yes_no(moved, self._shift(i))
@@ -164,6 +179,10 @@ class Moment:
         if now >= 0.03 and ahead >= 0.004:
             return _yes_no(True)
         return _yes_no(False) if now < 0.001 and ahead < 0.001 else None
+
+    def _purpose(self, i: int) -> Truth | None:
+        category = self.plan.objects[i].category
+        return Truth(PURPOSES[category], category, tuple(PURPOSES)) if self._sees(i) else None
 
     # --- what will be
 

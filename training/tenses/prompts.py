@@ -1,14 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """A question about time as a prompt, with the text history or without."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 from typing import Literal
 
+import numpy as np
 from torch import Tensor
 
 from pixelrefer_model.language import Evidence
 from pixelrefer_model.memory.history import tell_history
+from pixelrefer_model.memory.observation import Whereabouts
+from pixelrefer_model.memory.record import Happening
 from training.refer.questions import Item
 from training.refer.texts import Asked
 from training.tenses.records import LongRecord, Query, origins_of, seconds_of
@@ -16,21 +20,44 @@ from training.tenses.watching import time_of
 from training.tenses.wording import text_of
 
 
+#: Events that are known of places alone.
+PLACED = ('moved', 'at_rest', 'touched')
+#: Frames of places that a history may name.
+FRAMES = ('map', 'odom', 'base_link', 'camera_link')
+
+
 def asked_of(query: Query, record: LongRecord, offset: int, rng: Random, *, history: bool,
-             last: bool = False, part: Literal['train', 'test', 'all'] = 'train') -> Asked:
+             last: bool = False, newest: int | None = None, places: bool = False,
+             unplaced: bool = False,
+             part: Literal['train', 'test', 'all'] = 'train') -> Asked:
     """A question whose record's first region has the number `offset`. last: it rests on the last
-    sight of each object alone, without its time."""
+    sight of each object alone, without its time. newest: on so many of the newest moments. places:
+    the history says where things happened, too. unplaced: it tells nothing that is known of
+    places alone, as on a robot that knows none."""
     rows = {region: offset + n for n, region in enumerate(record.regions)}
+    if unplaced:
+        query = replace(query, events=tuple(one for one in query.events if one.kind not in PLACED))
     item = Item(query.kind, text_of(query.kind, query.now, rng, part), query.things, query.answer)
-    return Asked(item, [[rows[k, i] for k in (frames[-1:] if last else frames)]
+    begin = 0 if newest is None else -newest
+    return Asked(item, [[rows[k, i] for k in (frames[-1:] if last else frames[begin:])]
                         for i, frames in zip(query.things, query.seen)],
-                 None if last else seconds_of(query), query.difference,
-                 facts_of_query(query) if history else ())
+                 None if last else [times[begin:] for times in seconds_of(query)],
+                 query.difference,
+                 facts_of_query(query, rng if places else None) if history else ())
 
 
-def facts_of_query(query: Query) -> tuple[str, ...]:
-    """The sentences of a question's history; objects are called by their indices."""
-    return tuple(tell_history(query.events, origins_of(query)))
+def facts_of_query(query: Query, rng: Random | None = None) -> tuple[str, ...]:
+    """The sentences of a question's history; objects are called by their indices. With an `rng`
+    they tell places too, made up: they are there to be read past."""
+    where = None if rng is None else made_up_places(query.events, rng)
+    return tuple(tell_history(query.events, origins_of(query), where=where))
+
+
+def made_up_places(events: Sequence[Happening], rng: Random) -> dict[Happening, Whereabouts]:
+    """Places of most of the events, near one another in some frame."""
+    frame, middle = rng.choice(FRAMES), [rng.uniform(-2, 2) for _ in range(3)]
+    return {one: Whereabouts(frame, np.array([rng.gauss(m, 0.3) for m in middle]), np.eye(3))
+            for one in events if rng.random() < 0.9}
 
 
 def postponed(query: Query, frames: int) -> Query:

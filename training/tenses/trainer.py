@@ -3,8 +3,8 @@
 
 Only the language model learns. What it is to compare, places and looks at several moments, the
 object tokens of the two stages before hold already, so that they are made once; a step needs no
-vision then, and nothing that is seen can be forgotten. A share of each step are the questions of
-before, about the same scenes.
+vision then, and nothing that is seen can be forgotten. Half of each step are the questions of
+before, about pictures and clips of that time, or they were forgotten.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,13 @@ import torch
 from torch import Tensor
 
 from training.refer.facts import with_motion
+from training.refer.questions import Asker
 from training.refer.scenes import Scene
-from training.refer.texts import Asked, sequences
+from training.refer.texts import Asked, Questioner, sequences
 from training.refer.trainer import HEADS, LANGUAGE, Recipe, Trainer
+from training.tenses.drills import draw_drill
 from training.tenses.kinds import RECENTLY
+from training.tenses.pictures import Picture, PicturePool
 from training.tenses.prompts import asked_of, postponed
 from training.tenses.records import LongRecord, Query, read_shard
 from training.tenses.render import shard_path
@@ -30,24 +33,40 @@ from training.world.camera import Pose
 
 #: Kinds that may be asked long after an object was first seen, and how many frames that is at most.
 POSTPONED, MOST_LATER = (*RECENTLY, 'hidden', 'when_moved', 'last_seen'), 120
+#: Kinds that the history, or the times, answer alone.
+READ = ('moved', 'which_moved', 'order', 'how_many_moved', 'when_moved', 'hidden', 'moving',
+        'last_seen')
 
 
 @dataclass(frozen=True)
 class TenseRecipe(Recipe):
-    """How the tenses are trained. scenes: of a step and process; queries, before: questions about
-    time of each, and of the stages before; told: share of the first that carry the history; last:
-    that rest on the last sight alone, or what that is worth could not be measured."""
+    """How the tenses are trained. layers: of the language model, new ones are added. scenes: of a
+    step and process; queries: questions about time of each; before: about one of its moments as a
+    picture or a clip. read: questions of READ about another scene, with the history and a moment or
+    two; drills: about made-up histories. told: share of the first that carry the history; last:
+    that rest on the last sight alone, or what that is worth could not be measured; placed: share of
+    histories that tell places; unplaced: of the first, that tell nothing that is known of places.
+    """
 
-    minutes: float = 45.0
+    minutes: float = 60.0
     vision: float = 0.0
     first: tuple[str, ...] = (HEADS,)
-    rate: float = 1.5e-3
-    warm_up: int = 20
+    rate: float = 2e-3
+    warm_up: int = 40
+    singles: int = 2
+    clips: int = 1
+    pairs: int = 6
+    asked: tuple[int, int] = (2, 2)
+    layers: int = 5
     scenes: int = 2
     queries: int = 10
-    before: int = 6
-    told: float = 0.4
+    before: int = 3
+    read: int = 6
+    drills: int = 36
+    told: float = 0.5
     last: float = 0.1
+    placed: float = 0.2
+    unplaced: float = 0.15
 
 
 class LongPool:
@@ -77,38 +96,72 @@ class TenseTrainer(Trainer):
 
     recipe: TenseRecipe
 
-    def train_step(self, pool: LongPool) -> dict[str, float]:
+    def train_step(self, pool: LongPool, pictures: PicturePool) -> dict[str, float]:
         """One update; returns the losses."""
-        began, recipe = self.clock(), self.recipe
-        self.questioner.rng.seed(f'{recipe.seed} {self.step} {self.together.rank}')
-        records = pool.draw(self.step, recipe.scenes, self.together.rank)
-        tokens, asked = self.asked(records)
+        began, recipe, rank = self.clock(), self.recipe, self.together.rank
+        self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
+        long_tokens, asked = self.asked(pool.draw(self.step, recipe.scenes + 1, rank))
+        tokens, offset = [long_tokens], len(long_tokens)
+        for one in pictures.draw(self.step, recipe.singles, recipe.clips, rank):
+            asked += self.questioner.about(one.scene, offset, singles=recipe.asked[0],
+                                           pairs=recipe.pairs, windows=recipe.asked[1])
+            tokens.append(one.tokens)
+            offset += len(one.tokens)
         answers, differences, matches = self.answer_loss(
-            tokens, sequences(asked, self.model.config.mask_num, self.tokenizer, buckets=6))
+            torch.cat(tokens), sequences(asked, self.model.config.mask_num, self.tokenizer,
+                                         buckets=8))
         self.spoken += 1
         self._learn(answers + differences + matches, (HEADS, LANGUAGE), began)
-        self.regions += len(tokens) * self.together.count
+        self.regions += offset * self.together.count
         return {'answers': float(answers.detach()), 'difference': float(differences.detach()),
                 'match': float(matches.detach())}
 
     def asked(self, records: Sequence[LongRecord]) -> tuple[Tensor, list[Asked]]:
-        """Object tokens of some scenes, and the questions of a step about them."""
+        """Object tokens of some scenes, and the questions of a step about them: of the first
+        `scenes` all kinds, of others what is read alone; and drills, on any of the tokens."""
         rng, asked, offset = self.questioner.rng, [], 0
-        for record in records:
-            queries = spread(record.queries, self.recipe.queries, rng)
-            asked += [self._asked_of(later(query, rng), record, offset) for query in queries]
-            scene, start = scene_of(record, rng.choice(record.windows), self.contract)
-            before = self.questioner.about(scene, 0, singles=2, pairs=6, windows=2)
-            asked += [moved_to(one, [offset + row for row in start]) for one in rng.sample(
-                before, min(len(before), self.recipe.before))]
+        for number, record in enumerate(records):
+            if number < self.recipe.scenes:
+                asked += self._seen(record, offset)
+            else:
+                own = [query for query in record.queries if query.kind in READ]
+                asked += [self._read(later(query, rng), record, offset)
+                          for query in spread(own, self.recipe.read, rng)]
             offset += len(record.regions)
+        asked += [draw_drill(rng, lambda: rng.randrange(offset), self.recipe.placed)
+                  for _ in range(self.recipe.drills)]
         return torch.cat([record.tokens for record in records]), asked
 
-    def _asked_of(self, query: Query, record: LongRecord, offset: int) -> Asked:
+    def _seen(self, record: LongRecord, offset: int) -> list[Asked]:
         rng, recipe = self.questioner.rng, self.recipe
-        last = rng.random() < recipe.last
-        return asked_of(query, record, offset, rng, last=last,
-                        history=not last and rng.random() < recipe.told)
+        asked = []
+        for query in spread(record.queries, recipe.queries, rng):
+            last = rng.random() < recipe.last
+            asked.append(asked_of(
+                later(query, rng), record, offset, rng, last=last,
+                history=not last and rng.random() < recipe.told,
+                places=rng.random() < recipe.placed, unplaced=rng.random() < recipe.unplaced))
+        scene, start = scene_of(record, rng.choice(record.windows), self.contract)
+        before = self.questioner.about(scene, 0, singles=2, pairs=6, windows=2)
+        return asked + [moved_to(one, [offset + row for row in start]) for one in rng.sample(
+            before, min(len(before), recipe.before))]
+
+    def _read(self, query: Query, record: LongRecord, offset: int) -> Asked:
+        rng = self.questioner.rng
+        return asked_of(query, record, offset, rng, newest=rng.randint(1, 2), history=True,
+                        places=rng.random() < self.recipe.placed)
+
+    @torch.no_grad()
+    def measure_pictures(self, pictures: Sequence[Picture]) -> dict[str, float]:
+        """Shares of whole answers that are right about pictures and clips of the stages before,
+        teacher-forced, by kind."""
+        right: dict[str, list[bool]] = {}
+        rng = Random(5)
+        self._measure_answers([one.scene for one in pictures],
+                              torch.cat([one.tokens for one in pictures]),
+                              Questioner(rng, Asker(rng, self.contract, 'all')), right)
+        return {name.removeprefix('answer:'): sum(values) / len(values)
+                for name, values in sorted(right.items())}
 
     @torch.no_grad()
     def measure(self, records: Sequence[LongRecord]) -> dict[str, float]:

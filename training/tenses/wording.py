@@ -31,6 +31,12 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'What did {a} rest on when it was first seen?', 'Before, what was {a} on?',
         'What was it on at first?', 'On what did {a} stand when it was first seen?',
         'At first, what was under {a}?'),
+    'was_held': (
+        'Was {a} on or in {b} at first?', 'At first, was {a} on or in {b}?',
+        'Did {a} stand on or in {b} at first?', 'Was {a} on {b} before?',
+        'Before, was {a} on or in {b}?', 'When first seen, did {b} hold {a}?',
+        'Did {b} hold {a} at first?', 'Was {b} under {a} at first?',
+        'Was it {b} that {a} was on at first?', 'At first, did {a} rest on or in {b}?'),
     'moved': (
         'Has {a} moved since it was first seen?', 'Was {a} moved?', 'Has {a} been moved?',
         'Is {a} at another place than at first?', 'Did anything move {a}?',
@@ -101,6 +107,11 @@ WORDINGS: dict[str, tuple[str, ...]] = {
         'Is {a} going anywhere now?',
         'At the moment, does {a} move?', 'Is it moving now?', 'Now, is {a} moving?',
         'Can you see {a} move now?', 'Is {a} moving at the moment?', 'Right now, does {a} move?'),
+    'purpose': (
+        'What is {a} for?', 'What can {a} be used for?', 'What is {a} used for?',
+        'What would you do with {a}?', 'What is the use of {a}?', 'Why would you have {a}?',
+        'What do people use {a} for?', 'For what is {a} used?', 'What is the purpose of {a}?',
+        'What could I use {a} for?'),
     # What will be.
     'next_way': (
         'Which way will {a} go?', 'Where will {a} go?', 'Which way will {a} move next?',
