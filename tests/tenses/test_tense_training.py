@@ -41,14 +41,14 @@ class Seen:
         return [self.picture]
 
 
-def trainer(drills: int = 0) -> TenseTrainer:
+def trainer(drills: int = 0, late: float = 1.0) -> TenseTrainer:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     tokenizer = tense_tokenizer()
     # So long that no second counts: the rate depends on the clock.
     return TenseTrainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer,
-                        TenseRecipe(minutes=1e9, scenes=1, queries=4, before=3, read=5,
-                                    drills=drills), CONTRACT)
+                        TenseRecipe(minutes=1e9, scenes=1, queries=(4, 7), before=3, read=5,
+                                    drills=(drills, 0), late=late), CONTRACT)
 
 
 def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records):
@@ -155,3 +155,17 @@ def test_without_places_a_history_tells_no_motion(records):
     told = asked_of(query, record, 0, Random(0), history=True, unplaced=True).facts
     assert told and not any(word in one for one in told for word in ('moved', 'still', 'was at'))
     assert any('moved' in one for one in facts_of_query(query))
+
+
+def test_once_it_can_read_it_is_drilled_less_and_asked_more_of_what_is_seen(records, monkeypatch):
+    drilled, seen = [], []
+    monkeypatch.setattr('training.tenses.trainer.draw_drill',
+                        lambda *_: drilled.append(made) or made.drill)
+    for late in (1.0, 0.0):
+        made = trainer(drills=6, late=late)
+        made.questioner.rng.seed(1)
+        made.drill = None
+        asked = made.asked(records[:1])[1]
+        seen.append(sum(one is not None for one in asked))
+        assert drilled.count(made) == (6 if late else 0)
+    assert seen[1] > seen[0]

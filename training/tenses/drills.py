@@ -7,7 +7,7 @@ mean what they mean in `kinds`; two more are only trained: what happened, and at
 object was seen, whose answers repeat much of the prompt and so teach most.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -21,9 +21,11 @@ from training.tenses.kinds import APART, FIRST, SECOND
 from training.tenses.prompts import made_up_places
 from training.tenses.wording import text_of
 
-#: How often each kind is drilled.
+#: How often each kind is drilled: at first mostly what repeats the prompt, later what compares.
 SHARES = {'happened': 24, 'times': 10, 'moved': 4, 'which_moved': 14, 'order': 14,
           'how_many_moved': 8, 'when_moved': 14, 'hidden': 8, 'moving': 4, 'last_seen': 12}
+LATER = {'happened': 10, 'times': 4, 'moved': 4, 'which_moved': 22, 'order': 28,
+         'how_many_moved': 14, 'when_moved': 6, 'hidden': 10, 'moving': 4, 'last_seen': 6}
 COUNT = {'which_moved': 2, 'order': 2, 'how_many_moved': 3}
 #: Answers that are wanted equally often.
 EVEN = {**dict.fromkeys(('moved', 'hidden', 'moving'), (answers.YES, answers.NO)),
@@ -120,10 +122,11 @@ def _answer(kind: str, lives: Sequence[Life], told: Sequence[str]) -> str | None
     return FIRST if moves[0][0] < moves[1][0] else SECOND
 
 
-def draw_drill(rng: Random, row: Callable[[], int], placed: float) -> Asked:
+def draw_drill(rng: Random, row: Callable[[], int], placed: float,
+               shares: Mapping[str, int] = SHARES) -> Asked:
     """A question about a made-up history. row: gives some region; placed: how often places are
-    told."""
-    kind = rng.choices(list(SHARES), list(SHARES.values()))[0]
+    told; shares: how often each kind is drawn."""
+    kind = rng.choices(list(shares), list(shares.values()))[0]
     count, wanted = COUNT.get(kind, 1), rng.choice(EVEN.get(kind, (None,)))
     while True:
         pace, rate = rng.choice(PACES), rng.choice((0.1, 0.5))

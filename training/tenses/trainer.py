@@ -21,7 +21,7 @@ from training.refer.questions import Asker
 from training.refer.scenes import Scene
 from training.refer.texts import Asked, Questioner, sequences
 from training.refer.trainer import HEADS, LANGUAGE, Recipe, Trainer
-from training.tenses.drills import draw_drill
+from training.tenses.drills import LATER, SHARES, draw_drill
 from training.tenses.kinds import RECENTLY
 from training.tenses.pictures import Picture, PicturePool
 from training.tenses.prompts import asked_of, postponed
@@ -43,7 +43,8 @@ class TenseRecipe(Recipe):
     """How the tenses are trained. layers: of the language model, new ones are added. scenes: of a
     step and process; queries: questions about time of each; before: about one of its moments as a
     picture or a clip. read: questions of READ about another scene, with the history and a moment or
-    two; drills: about made-up histories. told: share of the first that carry the history; last:
+    two; drills: about made-up histories. late: share of the time after which it can read, and the
+    second numbers of queries and drills count, for what has to be seen. told: share of the first that carry the history; last:
     that rest on the last sight alone, or what that is worth could not be measured; placed: share of
     histories that tell places; unplaced: of the first, that tell nothing that is known of places.
     """
@@ -59,10 +60,11 @@ class TenseRecipe(Recipe):
     asked: tuple[int, int] = (2, 2)
     layers: int = 5
     scenes: int = 2
-    queries: int = 10
+    queries: tuple[int, int] = (10, 15)
     before: int = 3
     read: int = 6
-    drills: int = 36
+    drills: tuple[int, int] = (36, 20)
+    late: float = 0.55
     told: float = 0.5
     last: float = 0.1
     placed: float = 0.2
@@ -96,6 +98,11 @@ class TenseTrainer(Trainer):
 
     recipe: TenseRecipe
 
+    @property
+    def late(self) -> bool:
+        """Whether it can read by now."""
+        return self.progress >= self.recipe.late
+
     def train_step(self, pool: LongPool, pictures: PicturePool) -> dict[str, float]:
         """One update; returns the losses."""
         began, recipe, rank = self.clock(), self.recipe, self.together.rank
@@ -128,14 +135,15 @@ class TenseTrainer(Trainer):
                 asked += [self._read(later(query, rng), record, offset)
                           for query in spread(own, self.recipe.read, rng)]
             offset += len(record.regions)
-        asked += [draw_drill(rng, lambda: rng.randrange(offset), self.recipe.placed)
-                  for _ in range(self.recipe.drills)]
+        asked += [draw_drill(rng, lambda: rng.randrange(offset), self.recipe.placed,
+                             LATER if self.late else SHARES)
+                  for _ in range(self.recipe.drills[self.late])]
         return torch.cat([record.tokens for record in records]), asked
 
     def _seen(self, record: LongRecord, offset: int) -> list[Asked]:
         rng, recipe = self.questioner.rng, self.recipe
         asked = []
-        for query in spread(record.queries, recipe.queries, rng):
+        for query in spread(record.queries, recipe.queries[self.late], rng):
             last = rng.random() < recipe.last
             asked.append(asked_of(
                 later(query, rng), record, offset, rng, last=last,
