@@ -84,3 +84,12 @@ def test_a_life_goes_on_in_the_order_of_time(still):
         assert times == sorted(times) and times[-1] <= life.now
         assert life.seen == sorted(set(life.seen)) and life.seen[-1] <= life.now
         assert not (still and life.moves())
+
+
+def test_what_happened_to_two_says_of_each_sentence_whom_it_is_about(drills):
+    for one in of(drills, 'happened_both'):
+        said = [sentence for sentence in one.item.answer.split('. The ')]
+        assert len(said) == len(one.facts) > 1
+        for fact, sentence in zip(one.facts, said):
+            assert fact.startswith('<object:0>') == ('first ' in sentence[:10]
+                                                     and 'second' not in sentence[:10])

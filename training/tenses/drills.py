@@ -3,8 +3,8 @@
 
 Scenes give some hundred questions a minute, and reading, finding the right sentence and saying its
 time again, takes tens of thousands to learn. Object tokens stand for themselves alone here. Kinds
-mean what they mean in `kinds`; two more are only trained: what happened, and at which times an
-object was seen, whose answers repeat much of the prompt and so teach most.
+mean what they mean in `kinds`; three more are only trained: what happened to an object, or to two,
+and at which times one was seen, whose answers repeat much of the prompt and so teach most.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -22,11 +22,11 @@ from training.tenses.prompts import made_up_places
 from training.tenses.wording import text_of
 
 #: How often each kind is drilled: at first mostly what repeats the prompt, later what compares.
-SHARES = {'happened': 24, 'times': 10, 'moved': 4, 'which_moved': 14, 'order': 14,
+SHARES = {'happened': 20, 'happened_both': 24, 'times': 10, 'moved': 4, 'which_moved': 14, 'order': 14,
           'how_many_moved': 8, 'when_moved': 14, 'hidden': 8, 'moving': 4, 'last_seen': 12}
-LATER = {'happened': 10, 'times': 4, 'moved': 4, 'which_moved': 22, 'order': 28,
+LATER = {'happened': 6, 'happened_both': 24, 'times': 4, 'moved': 4, 'which_moved': 22, 'order': 28,
          'how_many_moved': 14, 'when_moved': 6, 'hidden': 10, 'moving': 4, 'last_seen': 6}
-COUNT = {'which_moved': 2, 'order': 2, 'how_many_moved': 3}
+COUNT = {'happened_both': 2, 'which_moved': 2, 'order': 2, 'how_many_moved': 3}
 #: Answers that are wanted equally often.
 EVEN = {**dict.fromkeys(('moved', 'hidden', 'moving'), (answers.YES, answers.NO)),
         **dict.fromkeys(('which_moved', 'order'), (FIRST, SECOND)),
@@ -34,6 +34,9 @@ EVEN = {**dict.fromkeys(('moved', 'hidden', 'moving'), (answers.YES, answers.NO)
 WORDINGS = {
     'happened': ('What happened to {a}?', 'What has happened to {a}?', 'What was done with {a}?',
                  'Tell me what happened to {a}.', 'Say what happened to {a} since it was first seen.'),
+    'happened_both': (
+        'What happened to {a} and {b}?', 'What has happened to {a} and to {b}?',
+        'What was done with {a} and {b}?', 'Tell me what happened to {a} and {b}.'),
     'times': ('When was {a} seen?', 'At which times was {a} seen?', 'Say when you have seen {a}.',
               'Tell me the times at which {a} was seen.')}
 #: Seconds that a made-up object has been known, at most, and between two things that happen to it;
@@ -96,6 +99,10 @@ def _some(times: Sequence[float], rng: Random) -> list[float]:
 def _answer(kind: str, lives: Sequence[Life], told: Sequence[str]) -> str | None:
     """The true answer about the first object or about all, None where it has none."""
     first, moves = lives[0], [life.moves() for life in lives]
+    if kind == 'happened_both':
+        return ' '.join(one.replace('<object:0>', 'The first').replace('<object:1>', 'the second')
+                        if one.startswith('<object:0>') else one.replace('<object:1>', 'The second')
+                        for one in told)
     if kind == 'happened':
         own = [one.replace('<object:0>', 'It')
                for one in told if one.startswith('<object:0>')]

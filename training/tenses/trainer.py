@@ -49,7 +49,7 @@ class TenseRecipe(Recipe):
     histories that tell places; unplaced: of the first, that tell nothing that is known of places.
     """
 
-    minutes: float = 60.0
+    minutes: float = 130.0
     vision: float = 0.0
     first: tuple[str, ...] = (HEADS,)
     rate: float = 2e-3
