@@ -231,7 +231,10 @@ def test_objects_that_exclude_one_another_are_observed_while_they_have_a_pixel()
         engine.track(name, square(0), frame(0))
     square_track, twin = engine.process(frame(1))
     assert square_track.mask.any() and twin.mask is None
-    assert engine.memory.last_ns('square', 0) == TENTH and engine.memory.last_ns('twin', 0) == 0
+    seen = [[one.stamp_ns for one in selection.observations] for selection in (
+        engine.memory.select(name, Span(0, 9 * TENTH), 9, tiny.encoder.key)
+        for name in ('square', 'twin'))]
+    assert seen == [[0, TENTH], [0]]
 
 
 def test_only_clear_sight_is_remembered(engine):
