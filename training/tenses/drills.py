@@ -22,10 +22,12 @@ from training.tenses.prompts import made_up_places
 from training.tenses.wording import text_of
 
 #: How often each kind is drilled: at first mostly what repeats the prompt, later what compares.
-SHARES = {'happened': 20, 'happened_both': 24, 'times': 10, 'moved': 4, 'which_moved': 14, 'order': 14,
-          'how_many_moved': 8, 'when_moved': 14, 'hidden': 8, 'moving': 4, 'last_seen': 12}
-LATER = {'happened': 6, 'happened_both': 24, 'times': 4, 'moved': 4, 'which_moved': 22, 'order': 28,
-         'how_many_moved': 14, 'when_moved': 6, 'hidden': 10, 'moving': 4, 'last_seen': 6}
+SHARES = {'happened': 20, 'happened_both': 24, 'times': 10, 'moved': 4, 'which_moved': 14,
+          'order': 14, 'how_many_moved': 8, 'when_moved': 14, 'hidden': 8, 'moving': 4,
+          'last_seen': 12}
+LATER = {'happened': 6, 'happened_both': 24, 'times': 4, 'moved': 4, 'which_moved': 22,
+         'order': 28, 'how_many_moved': 14, 'when_moved': 6, 'hidden': 10, 'moving': 4,
+         'last_seen': 6}
 COUNT = {'happened_both': 2, 'which_moved': 2, 'order': 2, 'how_many_moved': 3}
 #: Answers that are wanted equally often.
 EVEN = {**dict.fromkeys(('moved', 'hidden', 'moving'), (answers.YES, answers.NO)),
@@ -33,7 +35,8 @@ EVEN = {**dict.fromkeys(('moved', 'hidden', 'moving'), (answers.YES, answers.NO)
         'how_many_moved': ('0', '1', '2', '3')}
 WORDINGS = {
     'happened': ('What happened to {a}?', 'What has happened to {a}?', 'What was done with {a}?',
-                 'Tell me what happened to {a}.', 'Say what happened to {a} since it was first seen.'),
+                 'Tell me what happened to {a}.',
+                 'Say what happened to {a} since it was first seen.'),
     'happened_both': (
         'What happened to {a} and {b}?', 'What has happened to {a} and to {b}?',
         'What was done with {a} and {b}?', 'Tell me what happened to {a} and {b}.'),
@@ -104,9 +107,7 @@ def _answer(kind: str, lives: Sequence[Life], told: Sequence[str]) -> str | None
                         if one.startswith('<object:0>') else one.replace('<object:1>', 'The second')
                         for one in told)
     if kind == 'happened':
-        own = [one.replace('<object:0>', 'It')
-               for one in told if one.startswith('<object:0>')]
-        return ' '.join(own) or None
+        return ' '.join(one.replace('<object:0>', 'It') for one in told)
     if kind == 'times':
         return f'At {", ".join(map(str, first.seen))}.'
     if kind == 'last_seen':
@@ -142,7 +143,8 @@ def draw_drill(rng: Random, row: Callable[[], int], placed: float,
         events = [Happening(str(n), event, 0, round(time * 1e9))
                   for n, life in enumerate(lives) for time, event in life.events]
         if count == 2 and rng.random() < 0.2:
-            events.append(Happening('0', 'touched', 0, round(rng.uniform(0, now) * 10) * 10 ** 8, '1'))
+            tenths = round(rng.uniform(0, now) * 10)
+            events.append(Happening('0', 'touched', 0, tenths * 10 ** 8, '1'))
         told = tell_history(events, {str(n): 0 for n in range(count)},
                             where=made_up_places(events, rng) if rng.random() < placed else None)
         answer = _answer(kind, lives, told)

@@ -20,8 +20,8 @@ from training.world.events import NOTHING, SLIDING, TABLE, Move
 from training.world.truth import direction
 
 #: Tense of each kind, and the number of its objects.
-PAST = {'was_side': 2, 'was_on': 1, 'was_held': 2, 'moved': 1, 'way': 1, 'which_moved': 2, 'order': 2,
-        'how_many_moved': 3, 'when_moved': 1, 'last_seen': 1}
+PAST = {'was_side': 2, 'was_on': 1, 'was_held': 2, 'moved': 1, 'way': 1, 'which_moved': 2,
+        'order': 2, 'how_many_moved': 3, 'when_moved': 1, 'last_seen': 1}
 PRESENT = {'hidden': 1, 'now_side': 2, 'now_on': 1, 'moving': 1, 'purpose': 1}
 FUTURE = {'next_way': 1, 'will_touch': 2, 'will_be_on': 2}
 TENSES = {'past': PAST, 'present': PRESENT, 'future': FUTURE}

@@ -31,8 +31,8 @@ from training.tenses.pictures import (
     Picture, PicturePool, pictures_of, read_pictures, write_pictures)
 from training.tenses.records import LongRecord, Scribe, read_shard, write_shard
 from training.tenses.render import SECONDS
-from training.tenses.trainer import LongPool, TenseRecipe, TenseTrainer
 from training.tenses.tokenizer import tense_tokenizer
+from training.tenses.trainer import LongPool, TenseRecipe, TenseTrainer
 from training.together import Together, run_together
 from training.world import Contract, World
 
@@ -154,6 +154,9 @@ def main() -> None:
                      'least 1')
     if (given.records is None) == (given.pictures_dir is None):
         parser.error('one of --records and --pictures-dir is needed')
+    # Training waits for the first pictures: without any shard it would for ever.
+    if given.records is not None and not any(given.records.glob('shard-*.zip')):
+        parser.error(f'--records {given.records}: there is no shard-*.zip of training/refer in it')
     given.shards_dir = given.shards_dir or given.out / 'shards'
     pictures, given.pictures_dir = given.pictures_dir, given.pictures_dir or given.out / 'pictures'
     for folder in (given.out, given.shards_dir, given.pictures_dir):

@@ -3,8 +3,9 @@
 
 Only the language model learns. What it is to compare, places and looks at several moments, the
 object tokens of the two stages before hold already, so that they are made once; a step needs no
-vision then, and nothing that is seen can be forgotten. Half of each step are the questions of
-before, about pictures and clips of that time, or they were forgotten.
+vision then, and nothing that is seen can be forgotten. Some two in five
+questions of a step are those of before, about pictures and clips of that time, or they were
+forgotten.
 """
 
 from collections.abc import Sequence
@@ -44,9 +45,10 @@ class TenseRecipe(Recipe):
     step and process; queries: questions about time of each; before: about one of its moments as a
     picture or a clip. read: questions of READ about another scene, with the history and a moment or
     two; drills: about made-up histories. late: share of the time after which it can read, and the
-    second numbers of queries and drills count, for what has to be seen. told: share of the first that carry the history; last:
-    that rest on the last sight alone, or what that is worth could not be measured; placed: share of
-    histories that tell places; unplaced: of the first, that tell nothing that is known of places.
+    second numbers of queries and drills count, for what has to be seen. told: share of the queries
+    that carry the history; last: that rest on the last sight alone, or what that is worth could not
+    be measured; unplaced: that tell nothing that is known of places. placed: share of all histories
+    that tell places.
     """
 
     minutes: float = 130.0
