@@ -10,10 +10,11 @@ import pytest
 from tenses_support import K
 
 from training.refer.answers import motion_claim
+from training.refer.facts import CATEGORIES
 from training.refer.questions import Balance
 from training.tenses.grading import OFF, right
 from training.tenses.kinds import (
-    ELSEWHERE, FIRST, FUTURE, KINDS, PAST, PRESENT, RECENTLY, SAME, Moment, draw)
+    ELSEWHERE, FIRST, FUTURE, KINDS, PAST, PRESENT, PURPOSES, RECENTLY, SAME, Moment, draw)
 from training.tenses.records import queries_of
 from training.tenses.watching import BUDGET, LOST_S, RECENT, STEP, time_of
 from training.world.truth import direction
@@ -66,6 +67,26 @@ def test_what_it_is_on_is_what_is_under_it(watched):
             assert (truth.answer == 'On the table.') == (height < 1e-6)
             said[truth.answer] += 1
         assert len(said) > 2
+
+
+def test_what_was_held_stood_above_what_held_it(watched):
+    said = Counter()
+    for moment, (i, j), truth in asked(watched, 'was_held'):
+        first = moment.watched.first(i)
+        apart = at(moment, i, first) - at(moment, j, first)
+        holder = moment.plan.objects[j]
+        # By height and place, whatever the plan says of who carries whom.
+        above = apart[2] > 1e-6 and np.hypot(*apart[:2]) < holder.form.radius * holder.scale
+        assert (truth.answer == 'Yes.') == above
+        said[truth.answer] += 1
+    assert said['Yes.'] > 2 and said['No.'] > 2
+
+
+def test_what_it_is_for_is_what_its_kind_is_for(watched):
+    said = {moment.plan.objects[i].category: truth.answer
+            for moment, (i,), truth in asked(watched, 'purpose')}
+    assert len(said) > 4 and said == {kind: PURPOSES[kind] for kind in said}
+    assert len(set(PURPOSES.values())) == len(PURPOSES) == len(CATEGORIES)
 
 
 def test_what_has_moved_was_seen_at_another_place(watched):
