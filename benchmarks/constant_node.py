@@ -3,8 +3,9 @@
 
     python -m benchmarks.constant_node --ros-args ...
 
-Every object keeps the mask of the box it was selected by, the tokens of an observation are zeros, of
-the released model's shape, and an answer is one token; what is remembered is so in earnest. Nothing but benchmarks/node.py uses it.
+Every object keeps the mask of the box it was selected by, the tokens of an observation are zeros,
+of the released model's shape, and an answer is one token; what is remembered is so in earnest.
+Nothing but benchmarks/node.py uses it.
 """
 
 from collections.abc import Iterator

@@ -246,8 +246,8 @@ def words(run: Run) -> list[str]:
         f'{stream.bytes / MIB:g} MiB', '',
         f'{stream.objects} objects, {run.records} records in batches of at most '
         f'{stream.batch / RATE:g} s, {run.came / MIB:.0f} MiB of tokens, through a store of at '
-        f'most {stream.bytes / MIB:g} MiB with files of {stream.segment_bytes / MIB:g} MiB; an event of '
-        f'each object every {stream.event_s:g} s. It took {run.seconds:.0f} s: '
+        f'most {stream.bytes / MIB:g} MiB with files of {stream.segment_bytes / MIB:g} MiB; an '
+        f'event of each object every {stream.event_s:g} s. It took {run.seconds:.0f} s: '
         f'{stream.hours * 3600 / run.seconds:.0f} times as fast as it happens. {run.dropped} '
         f'records were dropped. In the end {run.left} observations are left, of {run.lost} the '
         f'tokens are lost, first and last sightings are {"there" if run.ends else "**gone**"}, and '

@@ -40,12 +40,12 @@ class Slot(Protocol):
 class Camera:
     """Feeds the ring and the slot. Its callbacks come one at a time.
 
-    begin_epoch(reason, back): called when stamps jump, back or ahead. on_reject(header, error): called for an image
-    that cannot be used. settle(): called before a jump, with no lock held.
+    begin_epoch(reason, back): called when stamps jump, back or ahead. on_reject(header, error):
+    called for an image that cannot be used. settle(): called before a jump, with no lock held.
     """
 
-    def __init__(self, name: str, settings: Settings, table: ObjectTable, ring: FrameRing, slot: Slot,
-                 counters: Counters, begin_epoch: Callable[[str, bool], None],
+    def __init__(self, name: str, settings: Settings, table: ObjectTable, ring: FrameRing,
+                 slot: Slot, counters: Counters, begin_epoch: Callable[[str, bool], None],
                  on_reject: Callable[[Header, PixelReferError], None],
                  settle: Callable[[], None] = lambda: None) -> None:
         self._name = name

@@ -307,7 +307,8 @@ def answer_message(answer, *, question: str, frame_id: str, epoch: int, states: 
         question=question, text=answer.text, confidence=float(answer.confidence),
         abstained=answer.abstained, object_ids=list(answer.object_ids), object_states=states,
         stamps=[time_message(stamp) for stamp in stamps], left_out=answer.left_out,
-        facts=' '.join(answer.facts), finish_reason=answer.reason, tokens=answer.tokens, latency=latency, model=model)
+        facts=' '.join(answer.facts), finish_reason=answer.reason, tokens=answer.tokens,
+        latency=latency, model=model)
 
 
 def failed_answer(error: PixelReferError, *, question: str, object_ids: list[str],

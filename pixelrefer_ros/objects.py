@@ -207,8 +207,8 @@ class ObjectTable:
 
     def update(self, sights: dict[str, Sight], epoch: int, frame: tuple[int, str],
                camera: str = '') -> list[tuple[Entry, Entry]] | None:
-        """Take the newest sights, of `frame` (stamp, frame_id) of a camera. Returns (before, after) of every
-        object whose state changed, or None if the epoch is over. Objects that were removed
+        """Take the newest sights, of `frame` (stamp, frame_id) of a camera. Returns (before, after)
+        of every object whose state changed, or None if the epoch is over. Objects that were removed
         meanwhile are left out."""
         with self.lock:
             if epoch != self._epoch:

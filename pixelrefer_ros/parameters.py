@@ -173,7 +173,8 @@ RULES: dict[str, Rule] = {
     'question_queue': Rule(16, 'Requests for answers that may wait; more are BUSY.', 1, 1024),
     'prompt_queue': Rule(16, 'Requests to add objects that may wait, of each camera; more are '
                          'BUSY.', 1, 1024),
-    'frame_ring_mib': Rule(128, 'MiB of recent frames of each camera that prompts may name.', 1, 65_536),
+    'frame_ring_mib': Rule(128, 'MiB of recent frames of each camera that prompts may name.',
+                           1, 65_536),
     'stamp_wait': Rule(0.5, 'Seconds that a prompt\'s stamp may lie after the newest frame, and '
                        'that are waited for it.', 0.0, 10.0),
     'click_corrects': Rule('', 'Id of the object that ~/click corrects, of the camera that sees it; '

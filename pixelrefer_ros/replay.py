@@ -216,8 +216,9 @@ def main(argv: list[str] | None = None) -> int:
     node = rclpy.create_node('replay')
     try:
         with open_bag(args.bag) as reader:
+            remap = dict(pair.split(':=', 1) for pair in args.remap)
             player = Player(node, reader, rate=args.rate, clock=args.clock, stopped=stopped,
-                            without=args.without, remap=dict(pair.split(':=', 1) for pair in args.remap))
+                            without=args.without, remap=remap)
             for topic in player.unknown:
                 print(f'not played, its type is not installed: {topic}', file=sys.stderr)
             player.wait_for(args.wait_for, args.wait_for_node)

@@ -106,7 +106,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--topic', default='/camera/image_raw',
                         help='rgb8 here, JPEG on TOPIC/compressed (default: %(default)s)')
     parser.add_argument('--rate', type=float, default=1.0, help='2 plays twice as fast')
-    parser.add_argument('--size', type=size, metavar='WxH', help='scale every frame, for example 640x480')
+    parser.add_argument('--size', type=size, metavar='WxH',
+                        help='scale every frame, for example 640x480')
     parser.add_argument('--frame-id', default='camera_optical')
     parser.add_argument('--loop', action='store_true', help='again and again, until Ctrl-C')
     args = parser.parse_args(argv)

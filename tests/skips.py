@@ -63,8 +63,8 @@ def is_here(need: str) -> bool:
 
 def listed(path: Path = LIST) -> dict[str, tuple[str, ...]]:
     """What each test of the list needs, by its id; one without parameters stands for all of them, a
-    file for all of its tests. Raises ValueError for a line that is not an id and at least one need, or an id that comes
-    twice."""
+    file for all of its tests. Raises ValueError for a line that is not an id and at least one need,
+    or an id that comes twice."""
     found: dict[str, tuple[str, ...]] = {}
     for line in path.read_text().splitlines():
         words = line.partition('#')[0].split()

@@ -43,7 +43,8 @@ def read_selections(typed: list[tuple[str, str]]) -> list[Selection]:
     """The objects that were selected. Raises PixelReferError: NO_PROMPT, TOO_MANY_OBJECTS,
     BAD_BOX, BAD_POINTS, NOT_FINITE, BAD_IMAGE."""
     if not typed:
-        raise PixelReferError('NO_PROMPT', 'no object is selected; --box, --point, --mask or --words does')
+        raise PixelReferError(
+            'NO_PROMPT', 'no object is selected; --box, --point, --mask or --words does')
     if len(typed) > MOST_OBJECTS:
         raise PixelReferError('TOO_MANY_OBJECTS', f'{len(typed)} objects are selected; 1 to '
                                                   f'{MOST_OBJECTS} are allowed')

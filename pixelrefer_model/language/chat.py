@@ -63,7 +63,8 @@ def compose(question: str, evidence: Sequence[Evidence], placing: Placing = 'whe
     at the first mention, later ones repeat the name `<objectN>`. A question that names none gets
     all of them in front; with placing 'in_front' every question does, so that questions about the
     same objects begin alike and share what is kept of their prompts. facts: sentences that name
-    objects in the same way; they come after the question, where they change nothing of what is before.
+    objects in the same way; they come after the question, where they change nothing of what is
+    before.
 
     Raises PixelReferError: EMPTY_QUESTION, SPECIAL_TOKEN, UNKNOWN_OBJECT_REFERENCE,
     UNMENTIONED_ID, NO_OBSERVATION.

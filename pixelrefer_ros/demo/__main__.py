@@ -81,7 +81,8 @@ def live(args: argparse.Namespace, report: Report) -> int:
     log = args.out / 'node.log'
     with ExitStack() as held:
         domain = held.enter_context(own_domain()) if args.domain is None else args.domain
-        report.fact('camera', f'{truth.seconds:.0f} s recorded, played at {pace(args.rate)} on {CAMERA}')
+        report.fact(
+            'camera', f'{truth.seconds:.0f} s recorded, played at {pace(args.rate)} on {CAMERA}')
         report.fact('node', f'starting on ROS domain {domain}; its log is {log}')
         processes = held.enter_context(Processes({
             'ROS_DOMAIN_ID': str(domain), 'ROS_AUTOMATIC_DISCOVERY_RANGE': 'LOCALHOST'}, log))

@@ -3,8 +3,8 @@
 `./run python training/refer/report.py --seed N --scenes M --out docs/accuracy`.
 
 Writes failures.jpg (40 of the surest wrong answers, few of a scene or kind), reliability.png and
-.md, about the very answers that training/evaluate.py counts, with true masks; and wordings.md, from the
-scenes of the next seed.
+.md, about the very answers that training/evaluate.py counts, with true masks; and wordings.md, from
+the scenes of the next seed.
 """
 
 import argparse

@@ -77,7 +77,8 @@ class ScenePlan:
     """A scene over `seconds`: pure data, the same for the same (seed, split, seconds, kind).
 
     kind: 'calm' nothing moves, 'events' one or two things happen, 'motion' every object that can
-    is still or travels with equal chance, 'long' one thing after another. Indices count the objects from 0; times are seconds.
+    is still or travels with equal chance, 'long' one thing after another. Indices count the objects
+    from 0; times are seconds.
     """
 
     seed: int
