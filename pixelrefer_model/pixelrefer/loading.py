@@ -16,7 +16,7 @@ from pixelrefer_model.device import guarded
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.language.tokenizer import IMAGE, Tokenizer
 from pixelrefer_model.pixelrefer.configuration_pixelrefer import (
-    FULL, PixelReferConfig, config_values)
+    FULL, LanguageConfig, PixelReferConfig, config_values)
 from pixelrefer_model.pixelrefer.modeling_pixelrefer import VARIANTS, PixelReferModel
 from pixelrefer_model.pixelrefer.weights import (
     Stored, read_tensors, stored_tensors, weight_files)
@@ -162,11 +162,16 @@ def save_checkpoint(model: PixelReferModel, folder: str | Path, *,
 
 
 def digest(model: PixelReferModel) -> str:
-    """Short fingerprint of the weights and sizes: part of the key of object tokens.
+    """Short fingerprint of the encoders' weights and sizes: part of the key of object tokens.
 
-    Of each tensor of the encoders some 4,096 values evenly spread are looked at.
+    The language model has no part in it: what was remembered with one is read by a later one
+    that was trained on the same encoders. Of each tensor some 4,096 values evenly spread are looked
+    at.
     """
-    seen = hashlib.sha256(repr(model.config).encode())
+    width = model.config.language.hidden_size
+    made_with = replace(model.config, language=LanguageConfig(hidden_size=width),
+                        region_token_index=0, image_token_index=0)
+    seen = hashlib.sha256(repr(made_with).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if '_encoder.' in name or '.mm_projector.' in name:
             flat = tensor.detach().flatten()

@@ -4,6 +4,7 @@
 import json
 import pickle
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -255,3 +256,17 @@ def test_tokens_of_other_weights_policy_or_dtype_have_another_key(small, golden)
     assert len(keys) == 5
     again = PixelReferLite.from_checkpoint(CHECKPOINT)
     assert RegionEncoder(again).key == RegionEncoder(golden).key
+
+
+def test_a_later_language_model_on_the_same_encoders_reads_what_was_remembered(golden):
+    later = PixelReferLite.from_checkpoint(CHECKPOINT)
+    with torch.no_grad():
+        later.model.embed_tokens.weight.mul_(2)
+    shallow = PixelReferLite.from_config(replace(
+        golden.config, language=replace(golden.config.language, num_hidden_layers=1)))
+    shallow.load_state_dict({**shallow.state_dict(), **{
+        name: value for name, value in golden.state_dict().items() if '_encoder.' in name}})
+    more = PixelReferLite.from_config(replace(golden.config, mask_num=golden.config.mask_num + 1))
+    more.load_state_dict(golden.state_dict())
+    keys = [RegionEncoder(one).key.split('/')[0] for one in (golden, later, shallow, more)]
+    assert keys[0] == keys[1] == keys[2] != keys[3]
