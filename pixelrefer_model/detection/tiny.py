@@ -48,8 +48,8 @@ class Calibration:
     --scenes 50`.
     """
 
-    bias: float = 3.4
-    words: float = 1.7
+    bias: float = 3.2
+    words: float = 1.5
     sure: float = 4.6
 
     def score(self, log_likelihood: float, sure: float) -> float:

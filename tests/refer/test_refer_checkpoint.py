@@ -12,10 +12,10 @@ from training.refer.measure import Score, held_out_scenes, measure_refer
 from training.world import World
 
 SEED, SCENES = 4321, 200
-#: Four points under what the packaged checkpoint reaches on these very scenes.
+#: Four points under the best that a packaged checkpoint has reached on these very scenes.
 FLOORS = {'category': 0.886, 'colour': 0.954, 'pattern': 0.924, 'relation': 0.947,
-          'support': 0.832, 'same_colour': 0.936, 'motion': 0.853, 'count': 0.642,
-          'caption': 0.596, 'choice': 0.538, 'is_so': 0.913}
+          'support': 0.832, 'same_colour': 0.936, 'motion': 0.853, 'count': 0.698,
+          'caption': 0.596, 'choice': 0.852, 'is_so': 0.925}
 #: The least that answers of so much confidence are right.
 SURE, RIGHT_WHEN_SURE = 0.9, 0.9
 

@@ -10,6 +10,7 @@ from pixelrefer_model.language import TASKS, Tokenizer, chat_text
 from pixelrefer_model.language.chat import SPECIAL_TOKENS
 from training.refer.facts import CATEGORIES, COLOURS, PATTERNS
 from training.refer.tokenizer import ENTRIES, train_tokenizer
+from training.tenses.tokenizer import tense_tokenizer
 
 
 @pytest.fixture(scope='module')
@@ -42,11 +43,11 @@ def test_prompts_stay_short(tokenizer):
         assert len(tokenizer.encode(text)) < len(text) / 3, task
 
 
-def test_the_packaged_checkpoint_has_this_tokenizer(tokenizer):
-    packaged = Tokenizer.from_folder(TINY['refer'])
-    for text in (*TASKS.values(), 'Did the mug fall? Größe'):
-        assert packaged.encode(text) == tokenizer.encode(text)
+def test_the_packaged_checkpoint_has_the_tokenizer_of_the_last_stage():
+    packaged, last = Tokenizer.from_folder(TINY['refer']), tense_tokenizer()
+    for text in (*TASKS.values(), 'Did the mug fall? Größe', 'Had <object1> moved before 12.5?'):
+        assert packaged.encode(text) == last.encode(text)
     config = json.loads((TINY['refer'] / 'config.json').read_text())
-    assert config['vocab_size'] == len(tokenizer)
-    assert config['region_token_index'] == tokenizer.region_id
-    assert config['eos_token_id'] == tokenizer.end_id
+    assert config['vocab_size'] == len(last)
+    assert config['region_token_index'] == last.region_id
+    assert config['eos_token_id'] == last.end_id

@@ -12,6 +12,7 @@ from pixelrefer_model.language import compose
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.sizes import tiny_config
 from training.refer.texts import sequences
+from training.tenses.kinds import RECENTLY
 from training.tenses.pictures import Picture
 from training.tenses.prompts import asked_of, evidence_of, facts_of_query
 from training.tenses.tokenizer import tense_tokenizer
@@ -41,14 +42,14 @@ class Seen:
         return [self.picture]
 
 
-def trainer(drills: int = 0, late: float = 1.0) -> TenseTrainer:
+def trainer(drills: int = 0, late: float = 1.0, ahead: int = 0) -> TenseTrainer:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     tokenizer = tense_tokenizer()
     # So long that no second counts: the rate depends on the clock.
     return TenseTrainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer,
                         TenseRecipe(minutes=1e9, scenes=1, queries=(4, 7), before=3, read=5,
-                                    drills=(drills, 0), late=late), CONTRACT)
+                                    drills=(drills, 0), late=late, ahead=ahead), CONTRACT)
 
 
 def test_a_training_sequence_is_the_prompt_of_inference_with_its_history(records):
@@ -97,6 +98,17 @@ def test_a_step_asks_of_the_past_and_what_was_asked_before_too(records):
     first = [one for one in asked if one.regions[0][0] < len(records[0].regions)]
     kinds = {query.kind for query in records[0].queries}
     assert 4 <= len(first) <= 4 + 3 and not {one.item.kind for one in first} <= kinds
+
+
+def test_more_is_asked_of_what_goes_on_and_comes_next(records):
+    counts = []
+    for ahead in (0, 3):
+        made = trainer(ahead=ahead)
+        made.questioner.rng.seed(1)
+        asked = [one for one in made.asked(records[:2])[1]
+                 if one.regions[0][0] < len(records[0].regions)]
+        counts.append(sum(one.item.kind in RECENTLY for one in asked))
+    assert counts[1] == counts[0] + 3
 
 
 def test_what_is_read_rests_on_the_history_and_a_moment_or_two(records):

@@ -2,7 +2,8 @@
 """Writes a checkpoint's model card and learning curve:
 `python -m training.refer.card --run DIR --figures FILE --checkpoint DIR`.
 
-FILE is the JSON of training/evaluate.py for that checkpoint.
+DIR is of training/refer or of training/tenses; FILE is the JSON of training/evaluate.py for that
+checkpoint. What is said of the stages before the tenses stays as the checkpoint's card has it.
 """
 
 import json
@@ -15,6 +16,7 @@ from training.card_arguments import card_arguments
 from training.refer.facts import MOST_FAINT
 from training.refer.measure import FIRST_SEED, NAMES
 from training.refer.scenes import SPOILED
+from training.tenses.curve import draw_curve as draw_tenses
 
 MEANING = {
     'category': 'category, one of 8', 'colour': 'colour, one of 8',
@@ -65,6 +67,17 @@ tracked masks an object is prompted by a box on the first frame that shows it an
 and 24; the last column counts an object as not known that has no mask on the very last frame. What
 has no mask is a wrong answer, but right where nothing can be told.
 
+{training}
+## Limits
+
+Eight categories, eight colours, three patterns, one kind of room. Wordings far from those in
+`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. Mostly hidden objects
+and those cut by the image edge are named less surely. Where it fails, what its confidence is worth
+and what a wording does to an answer, and how often it is right about what was, is and will be:
+docs/accuracy.
+'''
+
+TRAINING = '''\
 ## Training
 
 `./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}
@@ -79,19 +92,26 @@ batches of {singles} frames and {clips} clips of four in each process; {spoiled:
 spoiled as a tracker would, half of the scenes mirrored.
 {note}
 ![Held-out accuracy over minutes of training](curve.png)
+'''
 
-## Limits
+TENSES_HEADING = '### The tenses'
+TENSES = '''\
+{before}
+{heading}
 
-Eight categories, eight colours, three patterns, one kind of room. Wordings far from those in
-`training/refer/wording.py` and `training/refer/paraphrases.py` may be misread. Mostly hidden objects
-and those cut by the image edge are named less surely. Where it fails, what its confidence is worth
-and what a wording does to an answer: docs/accuracy.
+`./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:.0f} --seed {run_seed}
+--shards {shards}`: from then on the language model alone, with {layers} layers;
+{processes} processes of one CPU thread each, {steps} steps ({hours:.1f} hours), {scenes} scenes of 30
+to 120 s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
+docs/accuracy/tenses.md.
+{note}
+![Held-out accuracy over minutes of the tenses](tenses.png)
 '''
 
 
 def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: int,
                note: str = '') -> None:
-    """README.md and curve.png in `checkpoint`."""
+    """README.md and the learning curve in `checkpoint`."""
     recipe = json.loads((run / 'recipe.json').read_text())
     last = json.loads((run / 'log.jsonl').read_text().splitlines()[-1])
     config = PixelReferConfig.from_folder(checkpoint)
@@ -99,19 +119,41 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
     table = '\n'.join(
         f'| {MEANING[name]} | ' + ' | '.join(_cell(figures[part].get(name)) for part in (
             'refer_true_masks', 'refer_last_sight', 'refer_tracked_masks')) + ' |' for name in NAMES)
+    note = f'\n{textwrap.fill(note, 100)}\n' if note else ''
+    tenses = 'layers' in recipe
+    training = (_tenses if tenses else _training)(recipe, last, note, checkpoint)
     (checkpoint / 'README.md').write_text(CARD.format(
-        faint=MOST_FAINT, spoiled=100 * SPOILED, categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
-        **_sizes(config), seed=seed, scenes=scenes,
-        first=FIRST_SEED + seed * 10_000, table=table, minutes=recipe['minutes'],
-        run_seed=recipe['seed'], steps=last['step'], regions=f'{last["regions"]:,}',
-        shards=recipe['shards'], hours=last['seconds'] / 3600, share=100 * recipe['vision'],
-        rate=recipe['rate'], decay=recipe['decay'], singles=recipe['singles'],
-        clips=recipe['clips'], processes=recipe['processes'],
+        categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
+        faint=MOST_FAINT, **_sizes(config), seed=seed, scenes=scenes,
+        first=FIRST_SEED + seed * 10_000, table=table, training=training), encoding='utf-8')
+    if tenses:
+        draw_tenses(run / 'log.jsonl', checkpoint / 'tenses.png')
+    else:
+        shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
+
+
+def _training(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
+    return TRAINING.format(
+        spoiled=100 * SPOILED, minutes=recipe['minutes'], run_seed=recipe['seed'],
+        steps=last['step'], regions=f'{last["regions"]:,}', shards=recipe['shards'],
+        hours=last['seconds'] / 3600, share=100 * recipe['vision'], rate=recipe['rate'],
+        decay=recipe['decay'], singles=recipe['singles'], clips=recipe['clips'],
+        processes=recipe['processes'],
         start=f'--shards {recipe["shards"]}' + ' --start CHECKPOINT' * recipe['started'],
         learning='only the heads learn:' if recipe['started'] else
-        'the vision tower and the region encoder learn from',
-        note=f'\n{textwrap.fill(note, 100)}\n' if note else ''), encoding='utf-8')
-    shutil.copy(run / 'curve.png', checkpoint / 'curve.png')
+        'the vision tower and the region encoder learn from', note=note)
+
+
+def _tenses(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
+    """After what the card that is there says of the stages before."""
+    before = (checkpoint / 'README.md').read_text(encoding='utf-8')
+    before = before[before.index('## Training'):before.index('## Limits')]
+    return TENSES.format(
+        before=before.split(TENSES_HEADING)[0].rstrip() + '\n', heading=TENSES_HEADING,
+        minutes=recipe['minutes'], run_seed=recipe['seed'], shards=recipe['shards'],
+        layers=recipe['layers'], processes=recipe['processes'], steps=last['step'],
+        hours=last['seconds'] / 3600, scenes=last['records'], rate=recipe['rate'],
+        decay=recipe['decay'], note=note)
 
 
 def _sizes(config: PixelReferConfig) -> dict[str, str]:

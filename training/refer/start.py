@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """First weights of the tiny model."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,8 @@ def first_weights(config: PixelReferConfig, scenes: list[Scene]) -> PixelReferLi
 def weights_of(folder: Path, config: PixelReferConfig, tokenizer: Tokenizer) -> PixelReferLite:
     """A model of `config` with the weights of a checkpoint of the same widths.
 
-    Image sizes may differ, and the vocabulary: a token that the checkpoint does not have begins as
+    Its language model has as many layers as the checkpoint's. Image sizes may differ, and the
+    vocabulary: a token that the checkpoint does not have begins as
     the mean of the pieces that the checkpoint writes it with. Raises RuntimeError where a width
     differs.
     """
@@ -60,6 +62,8 @@ def weights_of(folder: Path, config: PixelReferConfig, tokenizer: Tokenizer) -> 
     weights = old.state_dict()
     for name in ('model.embed_tokens.weight', 'lm_head.weight'):
         weights[name] = torch.stack([weights[name][some].mean(0) for some in rows])
-    model = PixelReferLite.from_config(config)
+    layers = old.config.language.num_hidden_layers
+    model = PixelReferLite.from_config(replace(config, language=replace(
+        config.language, num_hidden_layers=layers, max_window_layers=layers)))
     model.load_state_dict(weights)
     return model

@@ -54,7 +54,9 @@ def run(together: Together, arguments: argparse.Namespace) -> None:
     out: Path = arguments.out
     recipe = Recipe(minutes=arguments.minutes, seed=arguments.seed,
                     **(FROM_WEIGHTS if arguments.start else {}))
-    contract, tokenizer = Contract.load(), train_tokenizer()
+    contract = Contract.load()
+    # A checkpoint keeps its words: those of the tenses are no words of this stage.
+    tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
     held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
         if together.first else []
     pool = Pool(arguments.shards_dir, arguments.shards, arguments.seed)

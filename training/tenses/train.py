@@ -3,10 +3,10 @@
 `./run python -m training.tenses.train --out DIR --records DIR --minutes M`.
 
 It begins with the weights of `--start` (the packaged checkpoint), adds layers to the language model
-and changes nothing else. DIR gets the rendered scenes, the object tokens of the pictures of the
-stages before (`--records`: the shards of training/refer), the state (a later start with the same
-DIR goes on), log.jsonl and the checkpoint. Two processes of one thread train while another renders,
-but for --no-render.
+where they are not there yet, and changes nothing else. DIR gets the rendered scenes, the object
+tokens of the pictures of the stages before (`--records`: the shards of training/refer), the state
+(a later start with the same DIR goes on), log.jsonl with its picture and the checkpoint. Two
+processes of one thread train while another renders, but for --no-render.
 """
 
 import argparse
@@ -27,12 +27,13 @@ from training.refer.deepen import deepened
 from training.refer.pool import CURVE_SEED, curve_records
 from training.refer.sizes import export, tiny_config
 from training.refer.start import weights_of
+from training.tenses.curve import draw_curve
 from training.tenses.pictures import (
     Picture, PicturePool, pictures_of, read_pictures, write_pictures)
 from training.tenses.records import LongRecord, Scribe, read_shard, write_shard
 from training.tenses.render import SECONDS
 from training.tenses.tokenizer import tense_tokenizer
-from training.tenses.trainer import LongPool, TenseRecipe, TenseTrainer
+from training.tenses.trainer import AGAIN, LongPool, TenseRecipe, TenseTrainer
 from training.together import Together, run_together
 from training.world import Contract, World
 
@@ -51,8 +52,10 @@ def run(together: Together, given: argparse.Namespace) -> None:
     torch.manual_seed(given.seed)
     folder, tokenizer = checkpoint_folder(given.start, 'refer'), tense_tokenizer()
     encoder = RegionEncoder(PixelReferLite.from_checkpoint(folder))
-    recipe = TenseRecipe(minutes=given.minutes, seed=given.seed)
-    model = deepened(weights_of(folder, tiny_config(tokenizer), tokenizer), recipe.layers)
+    model = weights_of(folder, tiny_config(tokenizer), tokenizer)
+    again = model.config.language.num_hidden_layers == TenseRecipe.layers
+    recipe = TenseRecipe(minutes=given.minutes, seed=given.seed, **(AGAIN if again else {}))
+    model = deepened(model, recipe.layers)
     model.train()
     trainer = TenseTrainer(model, tokenizer, recipe, Contract.load(), together)
     state = given.out / 'state.pt'
@@ -109,6 +112,7 @@ def _loop(trainer: TenseTrainer, pool: LongPool, pictures: PicturePool, curve: H
                          'before': trainer.measure_pictures(curve.pictures)}
                 with open(out / 'log.jsonl', 'a') as log:
                     log.write(json.dumps(point) + '\n')
+                draw_curve(out / 'log.jsonl', out / 'tenses.png')
             if done or trainer.seconds - saved >= SAVE_EVERY:
                 saved = trainer.seconds
                 part = out / 'state.part'

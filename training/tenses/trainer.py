@@ -42,8 +42,9 @@ READ = ('moved', 'which_moved', 'order', 'how_many_moved', 'when_moved', 'hidden
 @dataclass(frozen=True)
 class TenseRecipe(Recipe):
     """How the tenses are trained. layers: of the language model, new ones are added. scenes: of a
-    step and process; queries: questions about time of each; before: about one of its moments as a
-    picture or a clip. read: questions of READ about another scene, with the history and a moment or
+    step and process; queries: questions about time of each, and ahead: more about what is going on
+    and comes next, which need comparing most; before: about one of its moments as a picture or a
+    clip. read: questions of READ about another scene, with the history and a moment or
     two; drills: about made-up histories. late: share of the time after which it can read, and the
     second numbers of queries and drills count, for what has to be seen. told: share of the queries
     that carry the history; last: that rest on the last sight alone, or what that is worth could not
@@ -58,11 +59,12 @@ class TenseRecipe(Recipe):
     warm_up: int = 40
     singles: int = 2
     clips: int = 1
-    pairs: int = 6
-    asked: tuple[int, int] = (2, 2)
+    pairs: int = 20
+    asked: tuple[int, int] = (4, 2)
     layers: int = 5
     scenes: int = 2
     queries: tuple[int, int] = (10, 15)
+    ahead: int = 4
     before: int = 3
     read: int = 6
     drills: tuple[int, int] = (36, 20)
@@ -71,6 +73,11 @@ class TenseRecipe(Recipe):
     last: float = 0.1
     placed: float = 0.2
     unplaced: float = 0.15
+
+
+#: What is different where the checkpoint that it begins with has learned to read already: fewer
+#: drills, a lower rate, and no loss of heads, which would begin anew and disturb what is learned.
+AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'heads_later': 0.0}
 
 
 class LongPool:
@@ -120,7 +127,7 @@ class TenseTrainer(Trainer):
             torch.cat(tokens), sequences(asked, self.model.config.mask_num, self.tokenizer,
                                          buckets=8))
         self.spoken += 1
-        self._learn(answers + differences + matches, (HEADS, LANGUAGE), began)
+        self._learn(answers + recipe.heads_later * (differences + matches), (HEADS, LANGUAGE), began)
         self.regions += offset * self.together.count
         return {'answers': float(answers.detach()), 'difference': float(differences.detach()),
                 'match': float(matches.detach())}
@@ -145,7 +152,9 @@ class TenseTrainer(Trainer):
     def _seen(self, record: LongRecord, offset: int) -> list[Asked]:
         rng, recipe = self.questioner.rng, self.recipe
         asked = []
-        for query in spread(record.queries, recipe.queries[self.late], rng):
+        own = [query for query in record.queries if query.kind in RECENTLY]
+        for query in (*spread(record.queries, recipe.queries[self.late], rng),
+                      *spread(own, recipe.ahead, rng)):
             last = rng.random() < recipe.last
             asked.append(asked_of(
                 later(query, rng), record, offset, rng, last=last,
