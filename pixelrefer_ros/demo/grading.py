@@ -22,6 +22,8 @@ COLUMNS = ('left', 'centre', 'right')
 BORDER = 0.04
 #: A mask is right from this intersection over union on.
 RIGHT_IOU = 0.5
+#: Seconds that a time may be off: observations are half a second apart.
+NEAR_S = 0.75
 #: So much of the answers must be right.
 RIGHT_SHARE = 0.8
 
@@ -86,6 +88,13 @@ def judge_side(answer: str, truth: str) -> Verdict:
 def judge_motion(answer: str, truth: str) -> Verdict:
     """Which way does it move, as the camera sees it?"""
     return judge_word(answer, truth, MOTIONS, 'motion')
+
+
+def judge_time(answer: str, truth: float) -> Verdict:
+    """When? Right when the one number that it says is within NEAR_S seconds."""
+    said = re.findall(r'\d+(?:\.\d+)?', answer)
+    near = len(said) == 1 and abs(float(said[0]) - truth) <= NEAR_S
+    return Verdict(() if near else ('time',))
 
 
 def judge_id(answer: str, truth: str) -> Verdict:

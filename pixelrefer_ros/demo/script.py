@@ -85,6 +85,13 @@ class Planner:
             self._category(name, stamp_ns)
         for name in ('clicked', 'boxed'):
             self._motion(name, stamp_ns)
+        self.report.heading('And over all that is remembered of them?')
+        for name in ('clicked', 'boxed'):
+            self._moved_since(name, stamp_ns)
+        for pair in PAIRS:
+            self._side_at_first(*pair, stamp_ns)
+        for name in self.objects:
+            self._last_seen(name, stamp_ns)
 
     def _steps(self) -> list[tuple[int, Step]]:
         """What to do from which stamp on. Questions are spread over time, as a person's are."""
@@ -144,12 +151,36 @@ class Planner:
         self._judge(question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
 
     def _motion(self, name: str, stamp_ns: int) -> None:
-        start_ns, end_ns = self._window
-        question = f'Which way does <object:{name}> move?'
-        reply = self.robot.ask(question, [name], start_ns, end_ns)
+        self._way(f'Which way does <object:{name}> move?', name, self._window, stamp_ns)
+
+    def _moved_since(self, name: str, stamp_ns: int) -> None:
+        self._way(f'Which way has <object:{name}> moved since it was first seen?', name,
+                  (self.truth.cast.select_ns, stamp_ns), stamp_ns)
+
+    def _way(self, question: str, name: str, window: tuple[int, int], stamp_ns: int) -> None:
+        reply = self.robot.ask(question, [name], *window)
         stamps_ns = reply.stamps_ns or list(self.truth.cast.moved_ns)
         truth = self.truth.motion(self.objects[name], stamps_ns[0], stamps_ns[-1])
         self._judge(question, reply, truth, grading.judge_motion(reply.text, truth), stamp_ns)
+
+    def _side_at_first(self, first: str, second: str, stamp_ns: int) -> None:
+        i, j, start_ns = self.objects[first], self.objects[second], self.truth.cast.select_ns
+        if not self.truth.side_clear(i, j, start_ns):
+            return
+        question = (f'At first, was <object:{first}> to the left or to the right of '
+                    f'<object:{second}>?')
+        reply = self.robot.ask(question, [first, second], start_ns, stamp_ns)
+        truth = self.truth.side(i, j, start_ns)
+        self._judge(question, reply, truth, grading.judge_side(reply.text, truth), stamp_ns)
+
+    def _last_seen(self, name: str, stamp_ns: int) -> None:
+        start_ns = self.truth.cast.select_ns
+        question = f'When was <object:{name}> seen last?'
+        reply = self.robot.ask(question, [name], start_ns, stamp_ns)
+        # Times of an object count from its first sighting.
+        seconds = (self.truth.last_visible(self.objects[name], stamp_ns) - start_ns) / NS
+        self._judge(question, reply, f'at {seconds:.1f} s of its own',
+                    grading.judge_time(reply.text, seconds), stamp_ns)
 
     def _found(self, name: str, stamp_ns: int) -> None:
         words = '{colour} {category}'.format(**self.truth.words[self.objects[name]])

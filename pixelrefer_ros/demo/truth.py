@@ -74,6 +74,11 @@ class Truth:
         return bool((self.seg[row] == i + 1).sum() >= LEAST_AREA
                     and self.share[row, i] >= LEAST_SHARE)
 
+    def last_visible(self, i: int, stamp_ns: int) -> int:
+        """The stamp of the last frame up to `stamp_ns` in which the object is visible."""
+        return next(int(stamp) for stamp in reversed(self.stamps_ns[:self._row(stamp_ns) + 1])
+                    if self.visible(i, int(stamp)))
+
     def scene(self, i: int, stamp_ns: int) -> Scene:
         """What can be said of the object in a frame."""
         row = self._row(stamp_ns)

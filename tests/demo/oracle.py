@@ -89,6 +89,11 @@ class OracleRobot:
             end_ns: int = 0) -> Reply:
         now = int(self.truth.stamps_ns[self._row])
         i, *others = (NAMES[name] for name in object_ids)
+        if 'last' in question:
+            seconds = (self.truth.last_visible(i, end_ns) - start_ns) / NS
+            return self._reply(f'At {seconds:.1f}.', [start_ns, end_ns])
+        if 'first,' in question:
+            return self._reply(self.truth.side(i, others[0], start_ns), [start_ns, end_ns])
         if end_ns:
             return self._reply(self.truth.motion(i, start_ns, end_ns), [start_ns, end_ns])
         return self._reply(self.truth.side(i, others[0], now), [now])

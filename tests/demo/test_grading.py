@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pixelrefer_ros.demo.grading import (
-    Scene, iou, judge_category, judge_description, judge_motion, judge_side)
+    Scene, iou, judge_category, judge_description, judge_motion, judge_side, judge_time)
 
 MUG = Scene('mug', 'red', 'striped', 'small', 'on a book', x=0.5, y=0.1)
 
@@ -31,6 +31,13 @@ def test_a_side_is_named_once(answer, right):
     ('It moves.', False), ('Closer', False), ('still or left', False)])
 def test_standing_still_is_a_motion_like_the_others(answer, right):
     assert judge_motion(answer, 'still').right is right
+
+
+@pytest.mark.parametrize(('answer', 'right'), [
+    ('At 12.5.', True), ('at 13.2 s', True), ('It was at 12.', True), ('At 11.7.', False),
+    ('At 13.3.', False), ('Between 12 and 13.', False), ('No.', False), ('', False)])
+def test_a_time_is_one_number_near_enough(answer, right):
+    assert judge_time(answer, 12.5).right is right
 
 
 @pytest.mark.parametrize(('answer', 'wrong'), [

@@ -15,8 +15,9 @@ from pixelrefer_ros.demo.run import FAILED, WELL, play
 from pixelrefer_ros.demo.script import Planner, prompt_of
 
 #: Answers of the script: three categories, three details, three sides, three motions, then four
-#: about what was hidden; and from memory three that were looked for, three categories, two motions.
-QUESTIONS = 24
+#: about what was hidden; and from memory three that were looked for, three categories, two motions;
+#: and over the whole time two motions, three sides at first, three times of the last sight.
+QUESTIONS = 32
 
 
 def run(out=None, **faults):
@@ -46,13 +47,13 @@ def test_a_robot_that_is_right_passes_and_leaves_pictures(tmp_path):
     assert frames == len(robot.recording.tracked_ns)
 
 
-@pytest.mark.parametrize(('lies', 'status'), [(4, WELL), (5, FAILED)])
+@pytest.mark.parametrize(('lies', 'status'), [(6, WELL), (7, FAILED)])
 def test_four_answers_of_five_have_to_be_right(lies, status):
     found, text, _ = run(lies=lies)
     assert found == status
     assert ticks(text) == QUESTIONS - lies
     if status == FAILED:
-        assert '19 of 24 answers are right, and 80% have to be' in text
+        assert '25 of 32 answers are right, and 80% have to be' in text
 
 
 @pytest.mark.parametrize(('faults', 'sentence'), [
@@ -93,7 +94,18 @@ def test_what_was_is_asked_when_nothing_is_tracked_any_more():
     planner.run()
     assert gone == [16, 'clicked', 'boxed', 'masked'] and not robot.tracked
     assert [a.truth for a in planner.asked[16:]] == [
-        'clicked', 'boxed', 'masked', 'ball', 'book', 'mug', 'right', 'still']
+        'clicked', 'boxed', 'masked', 'ball', 'book', 'mug', 'right', 'still', 'right', 'still',
+        'left', 'right', 'left', *['at 14.9 s of its own'] * 3]
+
+
+def test_what_was_so_at_first_is_asked_when_it_is_so_no_longer():
+    robot = OracleRobot(discs())
+    robot.truth.seg[100:] = robot.truth.seg[100:, :, ::-1]      # left and right have changed places
+    planner = Planner(robot, robot.truth, Report(io.StringIO()))
+    planner.run()
+    asked = [a for a in planner.asked if 'At first' in a.question]
+    assert [a.truth for a in asked] == ['left', 'right', 'left']
+    assert all(a.verdict.right for a in asked)
 
 
 def test_questions_are_asked_in_order_of_time_about_what_has_happened_by_then():
