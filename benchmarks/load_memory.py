@@ -38,7 +38,7 @@ SIZES = {
     '2b': PixelReferConfig(),
     'small': PixelReferConfig(
         VisionConfig(64, 128, 2, 4), LanguageConfig(
-            1024, 128, 256, 2, 4, 2, bos_token_id=None, eos_token_id=1))}
+            2048, 128, 256, 2, 4, 2, bos_token_id=None, eos_token_id=1))}
 #: How the shards are called, by the kind of file.
 STEMS = {'safetensors': 'model', 'bin': 'pytorch_model'}
 
