@@ -75,9 +75,12 @@ class Truth:
                     and self.share[row, i] >= LEAST_SHARE)
 
     def last_visible(self, i: int, stamp_ns: int) -> int:
-        """The stamp of the last frame up to `stamp_ns` in which the object is visible."""
-        return next(int(stamp) for stamp in reversed(self.stamps_ns[:self._row(stamp_ns) + 1])
-                    if self.visible(i, int(stamp)))
+        """The stamp of the last frame up to `stamp_ns` in which the object is visible. Raises
+        TruthError where there is none."""
+        for stamp in reversed(self.stamps_ns[:self._row(stamp_ns) + 1]):
+            if self.visible(i, int(stamp)):
+                return int(stamp)
+        raise TruthError(f'object {i} is visible in no frame up to {stamp_ns}')
 
     def scene(self, i: int, stamp_ns: int) -> Scene:
         """What can be said of the object in a frame."""

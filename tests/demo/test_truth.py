@@ -94,3 +94,13 @@ def test_what_carries_an_object_is_named():
 def test_a_stamp_that_no_frame_has_is_an_error():
     with pytest.raises(TruthError):
         discs().mask(HIDER, stamp(1) + 1)
+
+
+def test_an_object_was_seen_last_where_enough_of_it_shows():
+    truth = discs()
+    assert truth.last_visible(HIDER, stamp(7)) == stamp(6.4)
+    assert truth.last_visible(HIDER, stamp(9)) == stamp(9)
+    truth.share[:] = 0
+    with pytest.raises(TruthError, match='visible in no frame'):
+        truth.last_visible(MOVER, stamp(9))
+

@@ -29,7 +29,8 @@ def draw_curve(log: Path, picture: Path) -> None:
                       marker='.', label=name.replace('_', ' '))
         axis.set(title=title, ylim=(0, 1.02))
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=7)
+        if axis.lines:
+            axis.legend(fontsize=7)
     for axis in axes[:, 0]:
         axis.set_ylabel('right, teacher-forced')
     for axis in axes[1]:

@@ -3,9 +3,8 @@
 
 Only the language model learns. What it is to compare, places and looks at several moments, the
 object tokens of the two stages before hold already, so that they are made once; a step needs no
-vision then, and nothing that is seen can be forgotten. Some two in five
-questions of a step are those of before, about pictures and clips of that time, or they were
-forgotten.
+vision then, and nothing that is seen can be forgotten. Many questions of a step are those of before,
+about pictures and clips of that time, or they were forgotten.
 """
 
 from collections.abc import Sequence
@@ -127,7 +126,8 @@ class TenseTrainer(Trainer):
             torch.cat(tokens), sequences(asked, self.model.config.mask_num, self.tokenizer,
                                          buckets=8))
         self.spoken += 1
-        self._learn(answers + recipe.heads_later * (differences + matches), (HEADS, LANGUAGE), began)
+        loss = answers + recipe.heads_later * (differences + matches)
+        self._learn(loss, (HEADS, LANGUAGE), began)
         self.regions += offset * self.together.count
         return {'answers': float(answers.detach()), 'difference': float(differences.detach()),
                 'match': float(matches.detach())}

@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A model card says what its run was, and what the stages before it were."""
+
+import json
+import shutil
+from dataclasses import asdict
+
+from pixelrefer_model.engine import TINY
+from training.refer.card import TENSES_HEADING, write_card
+from training.tenses.trainer import TenseRecipe
+
+
+def test_a_card_of_the_tenses_tells_the_stages_before_once(tmp_path):
+    run, checkpoint = tmp_path / 'run', tmp_path / 'checkpoint'
+    run.mkdir()
+    shutil.copytree(TINY['refer'], checkpoint)
+    (run / 'recipe.json').write_text(json.dumps(
+        {**asdict(TenseRecipe(minutes=7.0)), 'shards': 3, 'processes': 1}))
+    (run / 'log.jsonl').write_text(json.dumps(
+        {'step': 5, 'seconds': 420.0, 'records': 12, 'held_out': {'moved': 0.5},
+         'before': {'colour': 1.0}}) + '\n')
+    before = (checkpoint / 'README.md').read_text()
+    stages = before[before.index('## Training'):before.index(TENSES_HEADING)]
+    figures = {f'refer_{part}': {} for part in ('true_masks', 'last_sight', 'tracked_masks')}
+    for _ in range(2):
+        (checkpoint / 'tenses.png').unlink()
+        write_card(run, figures, checkpoint, 1, 20, 'A note.')
+        card = (checkpoint / 'README.md').read_text()
+        assert card.count(stages) == card.count(TENSES_HEADING) == card.count('## Limits') == 1
+        assert '--minutes 7' in card and '5 steps' in card and 'A note.' in card
+        assert (checkpoint / 'tenses.png').exists()
