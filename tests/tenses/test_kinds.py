@@ -15,7 +15,7 @@ from training.refer.questions import Balance
 from training.tenses.grading import OFF, right
 from training.tenses.kinds import (
     ELSEWHERE, FIRST, FUTURE, KINDS, PAST, PRESENT, PURPOSES, RECENTLY, SAME, Moment, draw)
-from training.tenses.records import queries_of
+from training.tenses.records import MEASURED, TAUGHT, queries_of
 from training.tenses.watching import BUDGET, LOST_S, RECENT, STEP, time_of
 from training.world.truth import direction
 
@@ -224,7 +224,7 @@ def test_no_answer_is_ahead_of_the_others(watched):
 def test_a_question_rests_on_what_the_memory_chooses_and_on_nothing_later(watched):
     kinds = Counter()
     for n, scene in enumerate(watched):
-        queries, windows = queries_of(scene, Balance(slack=2), Random(n), K)
+        queries, windows = queries_of(scene, Balance(slack=2), Random(n), K, MEASURED)
         for query in queries:
             kinds[query.kind] += 1
             most = RECENT if query.kind in RECENTLY else BUDGET.moments(len(query.things), K)
@@ -236,10 +236,23 @@ def test_a_question_rests_on_what_the_memory_chooses_and_on_nothing_later(watche
                     assert frames[0] > query.frame - RECENT
                 else:
                     assert frames[0] == first
-            assert all(one.stamp_ns <= time_of(query.frame) * 1e9 for one in query.events)
+            # As the node tells a history: of the window, and of nothing before it.
+            begin = query.frame - RECENT + 1 if query.kind in RECENTLY else 0
+            assert all(time_of(begin) <= one.stamp_ns / 1e9 <= time_of(query.frame)
+                       for one in query.events)
             assert {one.object_id for one in query.events} <= set(map(str, query.things))
-        assert queries_of(scene, Balance(slack=2), Random(n), K) == (queries, windows)
+        assert queries_of(scene, Balance(slack=2), Random(n), K, MEASURED) == (queries, windows)
     assert set(kinds) == set(KINDS) == {*PAST, *PRESENT, *FUTURE}
+
+
+def test_what_is_taught_is_asked_at_more_moments_of_what_goes_on_than_what_is_measured(watched):
+    def asked(moments):
+        queries = [query for n, scene in enumerate(watched) for query in queries_of(
+            scene, Balance(slack=2), Random(n), K, moments)[0]]
+        return Counter(query.kind in RECENTLY for query in queries)
+
+    taught, measured = asked(TAUGHT), asked(MEASURED)
+    assert taught[True] > 1.5 * measured[True] and taught[False] < 1.5 * measured[False]
 
 
 def test_what_is_out_of_sight_is_occluded_then_lost_and_then_back(watched):

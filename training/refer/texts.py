@@ -15,11 +15,11 @@ from training.refer.scenes import Scene, shift
 #: How often each kind is asked of one object in one frame.
 SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 12, 'size': 8, 'phrase': 10,
                  'sentence': 10, 'detailed': 18, 'position': 6, 'support': 16, 'choice': 16,
-                 'is_category': 12, 'is_colour': 6, 'is_pattern': 6}
+                 'is_category': 12, 'is_colour': 10, 'is_pattern': 10}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
                  'detailed': 12}
-PAIR_SHARES = {'relation': 20, 'depth': 16, 'is_left': 6, 'is_right': 6, 'is_in_front': 6,
-               'is_behind': 6, 'same_colour': 20, 'same_category': 8, 'held': 14, 'held_in': 8}
+PAIR_SHARES = {'relation': 16, 'depth': 14, 'is_left': 10, 'is_right': 10, 'is_in_front': 10,
+               'is_behind': 10, 'same_colour': 16, 'same_category': 12, 'held': 14, 'held_in': 12}
 #: Questions about several objects per frame.
 GROUPS = 4
 #: How often an object that stands still is asked about something else instead, since most do.

@@ -15,7 +15,7 @@ import numpy as np
 from training.refer import answers
 from training.refer.questions import Balance
 from training.tenses.grading import OFF
-from training.tenses.watching import STEP, Watched, time_of
+from training.tenses.watching import STEP, Watched, everything, time_of
 from training.world.events import NOTHING, SLIDING, TABLE, Move
 from training.world.truth import direction
 
@@ -150,7 +150,7 @@ class Moment:
         return Truth(str(sum(moved)), str(sum(moved)), cells)
 
     def _when_moved(self, i: int) -> Truth | None:
-        told = [one.stamp_ns / 1e9 for one in self.watched.until(self.frame)
+        told = [one.stamp_ns / 1e9 for one in self.watched.within(everything(self.frame))
                 if one.kind == 'moved' and one.object_id == str(i)]
         began = self._began(i)
         if not self._has_moved(i) or len(began) != 1 or len(told) != 1 \

@@ -28,8 +28,23 @@ from training.tenses.watching import (
 from training.world import ScenePlan, World
 from training.world.long_scenes import plan_long_scene
 
-#: Moments of a scene that are asked at: while something moves, soon after, behind a board.
-MOVING, AFTER, COVERED = 4, 2, 2
+
+@dataclass(frozen=True)
+class Moments:
+    """At how many moments of a scene is asked. moving: of so many moves, `looks` times while it
+    lasts; after: soon after so many; covered: while a board hides so many. tries: how often each
+    kind about what goes on and comes next is drawn at one."""
+
+    moving: int = 4
+    looks: int = 1
+    after: int = 2
+    covered: int = 2
+    tries: int = 1
+
+
+#: What is measured, and what is taught: scenes are watched for long and asked about in no time, and
+#: what comes next needs comparing most.
+MEASURED, TAUGHT = Moments(), Moments(moving=8, looks=2, after=4, tries=3)
 #: Objects of a moment that questions about the whole time are about.
 GROUP = 3
 #: First seed of the scenes that are measured; training uses none above.
@@ -40,7 +55,8 @@ FIRST_SEED = 6_000_000
 class Query:
     """A question about time. things: its objects. frame: at which it is asked. seen: per object the
     frames that it rests on. firsts: per object the frame from which its seconds count. now: the
-    time in the question, if it has one. events: what happened to its objects before, by index."""
+    time in the question, if it has one. events: what happened to its objects within its window, by
+    index."""
 
     kind: str
     things: tuple[int, ...]
@@ -68,11 +84,12 @@ class LongRecord:
     windows: list[list[int]]
 
 
-def queries_of(watched: Watched, balance: Balance, rng: Random, tokens_each: int
-               ) -> tuple[list[Query], list[list[int]]]:
-    """The questions of a scene, and the windows that its frames make."""
+def queries_of(watched: Watched, balance: Balance, rng: Random, tokens_each: int,
+               moments: Moments) -> tuple[list[Query], list[list[int]]]:
+    """The questions of a scene, and the windows that its frames make. Each knows the events within
+    its window, as the node tells them."""
     made, windows, memory = [], [], watched.memory()
-    for frame, kinds, lead in _moments(watched, rng):
+    for frame, kinds, lead in _moments(watched, moments, rng):
         moment = Moment(watched, frame)
         whole = any(kind not in RECENTLY for kind in kinds)
         if whole:
@@ -92,23 +109,24 @@ def queries_of(watched: Watched, balance: Balance, rng: Random, tokens_each: int
                 kind, things, frame, frames_of(memory, things, window, most), firsts, truth.answer,
                 truth.difference,
                 round(time_of(frame - firsts[0]), 1) if kind == 'hidden' else None,
-                tuple(one for one in watched.until(frame) if one.object_id in ids)))
+                tuple(one for one in watched.within(window) if one.object_id in ids)))
         windows.append([frame] if whole else list(range(frame - RECENT + 1, frame + 1)))
     return made, windows
 
 
-def _moments(watched: Watched, rng: Random) -> Iterator[tuple[int, tuple[str, ...], int | None]]:
+def _moments(watched: Watched, moments: Moments, rng: Random
+             ) -> Iterator[tuple[int, tuple[str, ...], int | None]]:
     """Frames to ask at, the kinds to ask there, and the object that is mostly asked about."""
     plan, last, step = watched.plan, len(watched) - 1, time_of(1)
-    soon = (*FUTURE, 'moving')
+    soon = (*FUTURE, 'moving') * moments.tries
     moves = [m for m in plan.moves if RECENT < m.t1 / step < last - 2 and m.kind in (
         'push', 'roll', 'lift')]
-    for move in rng.sample(moves, min(MOVING, len(moves))):
+    for move in rng.sample(moves, min(moments.moving, len(moves))) * moments.looks:
         share = rng.uniform(0.5, 0.75) if move.kind == 'lift' else rng.uniform(0.35, 0.65)
         yield round((move.t0 + (move.t1 - move.t0) * share) / step), soon, move.index
-    for move in rng.sample(moves, min(AFTER, len(moves))):
+    for move in rng.sample(moves, min(moments.after, len(moves))):
         yield int(move.t1 / step) + 2, soon, move.index
-    for cover in rng.sample(plan.covers, min(COVERED, len(plan.covers))):
+    for cover in rng.sample(plan.covers, min(moments.covered, len(plan.covers))):
         frame = round(rng.uniform(cover.t0 + 0.9, cover.t1) / step)
         if RECENT < frame <= last:
             yield frame, ('hidden', 'last_seen', 'moved', 'was_on'), cover.index
@@ -130,11 +148,12 @@ class Scribe:
     """Makes records with one world and one encoder; keeps the answers balanced over all of them.
 
     vary: colours and masks are varied as in the training of objects, and each scene is seen in a
-    mirror too, where left is right.
+    mirror too, where left is right. moments: at which they are asked.
     """
 
-    def __init__(self, world: World, encoder: RegionEncoder, *, vary: bool) -> None:
-        self.world, self.encoder, self.vary = world, encoder, vary
+    def __init__(self, world: World, encoder: RegionEncoder, *, vary: bool,
+                 moments: Moments = MEASURED) -> None:
+        self.world, self.encoder, self.vary, self.moments = world, encoder, vary, moments
         self.balance = Balance(slack=2)
 
     def records(self, seed: int, split: str, seconds: tuple[float, float]) -> list[LongRecord]:
@@ -143,7 +162,7 @@ class Scribe:
         plan = plan_long_scene(self.world.contract, seed, split, seconds)
         watched = watch(self.world, plan)
         queries, windows = queries_of(watched, self.balance, Random(f'{split} {seed}'),
-                                      self.encoder.config.mask_num)
+                                      self.encoder.config.mask_num, self.moments)
         return self._encoded(plan, watched, queries, windows, seed)
 
     def _encoded(self, plan: ScenePlan, watched: Watched, queries: list[Query],

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.weights import checkpoint_folder
-from training.tenses.records import Scribe, write_shard
+from training.tenses.records import TAUGHT, Scribe, write_shard
 from training.world import Contract, World
 
 #: Scenes of a shard, and how long they are: shorter than the measured ones, to show more of them.
@@ -27,7 +27,7 @@ def shard_path(folder: Path, number: int) -> Path:
 
 def render_shard(world: World, encoder: RegionEncoder, path: Path, number: int) -> None:
     """Render one shard; the same scenes for the same number."""
-    scribe = Scribe(world, encoder, vary=True)
+    scribe = Scribe(world, encoder, vary=True, moments=TAUGHT)
     write_shard(path, [record for k in range(SCENES) for record in scribe.records(
         number * SCENES + k, 'train', SECONDS)], encoder.key)
 

@@ -75,8 +75,10 @@ class TenseRecipe(Recipe):
 
 
 #: What is different where the checkpoint that it begins with has learned to read already: fewer
-#: drills, a lower rate, and no loss of heads, which would begin anew and disturb what is learned.
-AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'heads_later': 0.0}
+#: drills, more of what has to be seen, a lower rate, and no loss of heads, which would begin anew
+#: and disturb what is learned.
+AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'ahead': 10, 'read': 4,
+         'pairs': 24, 'heads_later': 0.0}
 
 
 class LongPool:

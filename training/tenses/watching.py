@@ -75,9 +75,10 @@ class Watched:
                 for i in range(self.areas.shape[1]) if self.seen(i, k)])
         return memory
 
-    def until(self, frame: int) -> list[Happening]:
-        """What happened up to a frame."""
-        return [one for one in self.happenings if one.stamp_ns <= stamp_of(frame)]
+    def within(self, window: Span) -> list[Happening]:
+        """What happened within a window."""
+        return [one for one in self.happenings
+                if window.start_ns <= one.stamp_ns <= window.end_ns]
 
 
 def time_of(frame: int) -> float:
@@ -99,12 +100,12 @@ def frames_of(memory: ObjectMemory, things: tuple[int, ...], window: Window, mos
                  for one in chosen)
 
 
-def everything(frame: int) -> Window:
+def everything(frame: int) -> Span:
     """The window of questions about the past, asked at `frame`."""
     return Span(0, stamp_of(frame))
 
 
-def recently(frame: int) -> Window:
+def recently(frame: int) -> Span:
     """The window of questions about what is going on and what comes next."""
     return Span(max(0, stamp_of(frame - RECENT + 1)), stamp_of(frame))
 

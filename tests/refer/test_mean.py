@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of checkpoints lies between them, and is refused for those that have nothing in common."""
+
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from pixelrefer_model.pixelrefer import PixelReferLite
+from pixelrefer_model.weights import checkpoint_folder
+from training.refer.mean import WEIGHTS, mean_of
+
+PACKAGED = checkpoint_folder('tiny', 'refer')
+NAME = 'model.norm.weight'
+
+
+@pytest.fixture
+def other(tmp_path):
+    """The packaged checkpoint with one tensor twice as large."""
+    folder = tmp_path / 'other'
+    shutil.copytree(PACKAGED, folder)
+    weights = load_file(folder / WEIGHTS)
+    save_file({**weights, NAME: 2 * weights[NAME]}, folder / WEIGHTS, metadata={'format': 'pt'})
+    return folder
+
+
+def test_the_mean_lies_between_by_the_shares_and_loads_as_a_checkpoint(other, tmp_path):
+    mean_of([PACKAGED, other], [0.25, 0.75], tmp_path / 'mean')
+    one, made = load_file(PACKAGED / WEIGHTS), load_file(tmp_path / 'mean' / WEIGHTS)
+    assert set(one) == set(made)
+    for name, value in one.items():
+        wanted = value * 1.75 if name == NAME else value
+        torch.testing.assert_close(made[name], wanted, rtol=1e-2, atol=0)
+        assert made[name].dtype == value.dtype
+    model = PixelReferLite.from_checkpoint(tmp_path / 'mean')
+    assert torch.equal(model.state_dict()[NAME], made[NAME].to(model.state_dict()[NAME].dtype))
+
+
+@pytest.mark.parametrize('shares', [[1.0], [0.5, 0.6], [0.2, 0.3, 0.5]])
+def test_shares_that_are_no_shares_are_refused_and_nothing_is_written(other, tmp_path, shares):
+    with pytest.raises(ValueError, match='one share for each of 2 checkpoints'):
+        mean_of([PACKAGED, other], shares, tmp_path / 'mean')
+    assert not (tmp_path / 'mean').exists()
+
+
+@pytest.mark.parametrize('name', ['config.json', 'tokenizer.json'])
+def test_checkpoints_of_other_sizes_or_words_have_no_mean(other, tmp_path, name):
+    (other / name).write_text((other / name).read_text() + '\n')
+    with pytest.raises(ValueError, match=f'{name} is not the same in'):
+        mean_of([PACKAGED, other], [0.5, 0.5], tmp_path / 'mean')
+    assert not (tmp_path / 'mean').exists()

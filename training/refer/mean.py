@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The mean of the weights of checkpoints that come from one another:
+`./run python -m training.refer.mean CHECKPOINT CHECKPOINT ... --out DIR`.
+
+What a later stage of training gained and what it forgot lie in different directions from the
+weights that it began with, so that half of the way keeps most of both (arXiv:2109.01903). All else
+is the first checkpoint's; they have to have the same sizes and the same vocabulary.
+"""
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from safetensors.torch import load_file, save_file
+
+from pixelrefer_model.weights import checkpoint_folder
+
+#: What has to be the same in all of them, and where the weights lie.
+SAME, WEIGHTS = ('config.json', 'tokenizer.json'), 'model.safetensors'
+
+
+def mean_of(folders: Sequence[Path], shares: Sequence[float], out: Path) -> None:
+    """Write the checkpoint whose weights are the mean, by `shares`, of those of `folders`. Raises
+    ValueError for shares that do not add up to 1, or checkpoints of other sizes or words."""
+    if len(shares) != len(folders) or abs(sum(shares) - 1) > 1e-6:
+        raise ValueError(f'one share for each of {len(folders)} checkpoints is needed, 1 in all, '
+                         f'not {list(shares)}')
+    for name in SAME:
+        if len({(folder / name).read_bytes() for folder in folders}) > 1:
+            raise ValueError(f'{name} is not the same in {", ".join(map(str, folders))}')
+    weights = [load_file(folder / WEIGHTS) for folder in folders]
+    made = {name: sum(share * one[name].double() for share, one in zip(shares, weights)).to(
+        first.dtype).contiguous() for name, first in weights[0].items()}
+    shutil.copytree(folders[0], out, dirs_exist_ok=True)
+    save_file(made, out / WEIGHTS, metadata={'format': 'pt'})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split(':')[0] + '.')
+    parser.add_argument('checkpoints', nargs='+', help='folders, or names of packaged ones')
+    parser.add_argument('--shares', type=float, nargs='+', help='of each (default: equal ones)')
+    parser.add_argument('--out', type=Path, required=True, help='folder of the new checkpoint')
+    given = parser.parse_args()
+    count = len(given.checkpoints)
+    try:
+        mean_of([Path(checkpoint_folder(name, 'refer')) for name in given.checkpoints],
+                given.shares or [1 / count] * count, given.out)
+    except ValueError as error:
+        parser.error(str(error))
+
+
+if __name__ == '__main__':
+    main()
