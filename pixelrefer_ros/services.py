@@ -237,7 +237,7 @@ class Services:
         def prepare() -> Any:
             over, facts = window(), []
             if self._node.get_parameter('history_in_prompt').value:
-                facts += pipeline.engine.memory.history(ids, over)
+                facts += pipeline.engine.memory.history(ids, over, settings.target_frame)
             if now and self._node.get_parameter('facts_in_prompt').value:
                 facts += facts_of(pipeline.table, ids)
             return pipeline.engine.prepare(

@@ -6,7 +6,7 @@ that something has changed, not when. Training and inference write these sentenc
 they cannot differ.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from pixelrefer_model.memory.columns import whereabouts
 from pixelrefer_model.memory.observation import Whereabouts
@@ -23,11 +23,18 @@ _SAID = {
     'appeared': '{one} was first seen', 'occluded': '{one} was hidden', 'back': '{one} was seen '
     'again', 'lost': '{one} was lost', 'moved': '{one} moved', 'at_rest': '{one} stands still',
     'touched': '{one} was at {other}'}
+#: Said of an object whose motion nobody could tell: without it no news would be read as no motion.
+UNKNOWN = '<object:{}> may have moved.'
 
 
-def history_of(store: MemoryStore, object_ids: Sequence[str], span: Span) -> list[str]:
+def history_of(store: MemoryStore, object_ids: Sequence[str], span: Span,
+               fixed_frame: str | None = None) -> list[str]:
     """What happened to objects within a span of a store's newest line of time, see `tell_history`;
-    places as far as an observation that was made within SHOWN_NS after an event knows them."""
+    places as far as an observation that was made within SHOWN_NS after an event knows them.
+
+    fixed_frame: tf frame that stands still, in which places tell whether something moved ('':
+    there is none); of objects that no observation places in it, UNKNOWN is said. None: it is not.
+    """
     marks, within = ', '.join('?' * len(object_ids)), (store.line, span.start_ns, span.end_ns)
     rows = store.query(
         f'{_EVENT} object IN ({marks}) AND line = ? AND stamp_ns BETWEEN ? AND ? '
@@ -39,8 +46,17 @@ def history_of(store: MemoryStore, object_ids: Sequence[str], span: Span) -> lis
     happened = [Happening(*row) for row in reversed(dict.fromkeys(rows))]
     origins = {object_id: first for object_id in {one.object_id for one in happened}
                if (first := store.first_ns(object_id, store.line)) is not None}
-    return tell_history(happened, origins, where={
+    unplaced = [] if fixed_frame is None else [
+        object_id for object_id in object_ids
+        if not _placed(store, object_id, fixed_frame)]
+    return tell_history(happened, origins, unplaced=unplaced, where={
         one: place for one in happened if (place := _place(store, one)) is not None})
+
+
+def _placed(store: MemoryStore, object_id: str, frame: str) -> bool:
+    return bool(frame) and bool(store.query(
+        'SELECT 1 FROM observations WHERE object = ? AND line = ? AND position_frame = ? LIMIT 1',
+        (object_id, store.line, frame)))
 
 
 def _place(store: MemoryStore, one: Happening) -> Whereabouts | None:
@@ -54,9 +70,11 @@ def _place(store: MemoryStore, one: Happening) -> Whereabouts | None:
 
 def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
                  most: int = MOST_SENTENCES,
-                 where: Mapping[Happening, Whereabouts] | None = None) -> list[str]:
+                 where: Mapping[Happening, Whereabouts] | None = None,
+                 unplaced: Collection[str] = ()) -> list[str]:
     """A sentence for each of at most `most` events, oldest first, with `<object:ID>` for names: of
-    each object its first motion, or which moved first were lost, and then the newest.
+    each object its first motion, or which moved first were lost, and then the newest. After them
+    one for each of the objects in `unplaced`, of which nobody could tell whether they moved.
 
     origins: by id, the objects that a question is about, and the stamp of each one's first
     sighting, from which its times count, in seconds as `[Time t:...]` writes them: all of one line
@@ -70,8 +88,8 @@ def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
              if one.kind == 'moved'}
     worth = [*sorted(first.values(), reverse=True),
              *(place for place in reversed(range(len(told))) if place not in first.values())]
-    return [_sentence(told[place], origins, (where or {}).get(told[place]))
-            for place in sorted(worth[:most])]
+    return [*(_sentence(told[place], origins, (where or {}).get(told[place]))
+              for place in sorted(worth[:most])), *map(UNKNOWN.format, unplaced)]
 
 
 def _sentence(one: Happening, origins: Mapping[str, int], place: Whereabouts | None) -> str:

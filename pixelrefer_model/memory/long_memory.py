@@ -114,10 +114,12 @@ class LongMemory(ObjectMemory):
         with self._lock:
             return max(stored, self._highest.get(stem, 0))
 
-    def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
-        """As ObjectMemory; `Now` is all of this line of time. See `tell_history`."""
+    def history(self, object_ids: Sequence[str], window: Window,
+                fixed_frame: str | None = None) -> list[str]:
+        """As ObjectMemory; `Now` is all of this line of time. See `history_of`."""
         span = ALWAYS if isinstance(window, Now) else window
-        return [] if self._lines_to_begin else history_of(self._store, object_ids, span)
+        return [] if self._lines_to_begin else history_of(
+            self._store, object_ids, span, fixed_frame)
 
     # --- when objects go or are taken for one another
 

@@ -124,9 +124,10 @@ class ObjectMemory:
         what outlives its tracking counts."""
         return 0
 
-    def history(self, object_ids: Sequence[str], window: Window) -> list[str]:
+    def history(self, object_ids: Sequence[str], window: Window,
+                fixed_frame: str | None = None) -> list[str]:
         """What happened to objects within a window, in sentences for a prompt; this memory knows of
-        nothing."""
+        nothing. fixed_frame: in which motion could be told; where it could not, that is said."""
         return []
 
     # --- when objects go or are taken for one another

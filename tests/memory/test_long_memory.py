@@ -3,6 +3,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from memory_support import SECOND, sighting, tokens_of
@@ -11,8 +12,9 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Now, Span
 from pixelrefer_model.memory.finding import find
 from pixelrefer_model.memory.forgetting import forget
-from pixelrefer_model.memory.history import MOST_SENTENCES
+from pixelrefer_model.memory.history import MOST_SENTENCES, UNKNOWN
 from pixelrefer_model.memory.long_memory import LongMemory
+from pixelrefer_model.memory.observation import Whereabouts
 from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
@@ -312,6 +314,25 @@ def test_which_moved_first_is_told_however_much_happened_since(recorder):
     assert told[-1] == '<object:mug> stands still at 31.0.'
     assert memory.history(['mug', 'cup'], Span(2 * SECOND, 40 * SECOND))[0] == \
         '<object:mug> moved at 2.0.'
+
+
+def test_what_could_not_be_known_to_move_is_said_not_left_out(recorder):
+    """A history without news of an object whose place nobody knows would be read as: it stood."""
+    memory = LongMemory(KeepLast(8), recorder)
+    placed = Whereabouts('map', np.zeros(3), np.eye(3))
+    own = Whereabouts('camera', np.zeros(3), np.eye(3))
+    memory.observe([sighting(0, 'mug', where=placed), sighting(0, 'cup'),
+                    sighting(0, 'can', where=own)])
+    memory.record([Happening('cup', 'appeared', 0, 0)])
+    recorder.flush()
+    ids = ['mug', 'cup', 'can']
+    for window in (Now(), Span(2 * SECOND, 9 * SECOND)):
+        told = memory.history(ids, window, 'map')
+        assert told[-2:] == [UNKNOWN.format('cup'), UNKNOWN.format('can')]
+        assert UNKNOWN.format('mug') not in told
+        # Without a frame that stands still nothing is known of any; for a reader nothing is added.
+        assert memory.history(ids, window, '')[-3:] == list(map(UNKNOWN.format, ids))
+        assert memory.history(ids, window) == told[:-2]
 
 
 def test_after_a_new_epoch_stamps_that_went_back_a_little_are_of_another_line(recorder):

@@ -9,6 +9,7 @@ import torch
 from tenses_support import CONTRACT, K
 
 from pixelrefer_model.language import compose
+from pixelrefer_model.memory.history import UNKNOWN
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.sizes import tiny_config
 from training.refer.texts import sequences
@@ -160,13 +161,16 @@ def test_what_is_asked_of_the_beginning_is_never_postponed(records, kind):
     assert all(later(query, Random(n)) == query for query in own for n in range(6))
 
 
-def test_without_places_a_history_tells_no_motion(records):
+def test_without_places_a_history_tells_no_motion_and_says_that_it_cannot(records):
     query = max((q for record in records for q in record.queries),
                 key=lambda q: sum(one.kind == 'moved' for one in q.events))
     record = next(record for record in records if query in record.queries)
     told = asked_of(query, record, 0, Random(0), history=True, unplaced=True).facts
-    assert told and not any(word in one for one in told for word in ('moved', 'still', 'was at'))
-    assert any('moved' in one for one in facts_of_query(query))
+    unknown = [UNKNOWN.format(i) for i in query.things]
+    assert list(told[-len(unknown):]) == unknown
+    assert not any(word in one for one in told[:-len(unknown)] for word in ('moved', 'still'))
+    assert any(' moved at' in one for one in facts_of_query(query))
+    assert not set(unknown) & set(facts_of_query(query))
 
 
 def test_once_it_can_read_it_is_drilled_less_and_asked_more_of_what_is_seen(records, monkeypatch):

@@ -3,10 +3,11 @@
 `./run python -m training.tenses.measure --seed N --scenes M`.
 
 Test scenes of 30 to 120 s that were never trained on, with true masks, greedy answers of the
-shipped inference path. Each question is asked three times: with the stamped observations that the
-memory chooses, with the text history besides, and with the last sight of each object alone. Prints
-one JSON object: per checkpoint and tense or kind the share of right answers for each, and that of
-the one answer that is right most often, each {"value", "n", "low", "high"}.
+shipped inference path. Each question is asked four times: with the stamped observations that the
+memory chooses and the text history, with that of a robot that knows no places, with none, and with
+the last sight of each object alone. Prints one JSON object: per checkpoint and tense or kind the
+share of right answers for each, and that of the one answer that is right most often, each
+{"value", "n", "low", "high"}.
 """
 
 import argparse
@@ -37,7 +38,7 @@ from training.world import Contract, World
 from training.world.long_scenes import SECONDS
 
 #: How each question is asked, and the best that one answer to all of a kind would do.
-WAYS, MAJORITY = ('observations', 'with history', 'last sight'), 'usual answer'
+WAYS, MAJORITY = ('with history', 'without places', 'observations', 'last sight'), 'usual answer'
 MOST_NEW_TOKENS, BATCH = 16, 16
 
 
@@ -54,7 +55,8 @@ def answers_to(record: LongRecord, language: LanguageModel, way: str, number: in
     rng, said = Random(f'wording {number}'), []
     prompts = [compose(text_of(query.kind, query.now, rng, 'all'),
                        evidence_of(query, record, last=way == 'last sight'),
-                       facts=facts_of_query(query) if way == 'with history' else ())
+                       facts=facts_of_query(query, unplaced=way == 'without places')
+                       if way in ('with history', 'without places') else ())
                for query in record.queries]
     for at in range(0, len(prompts), BATCH):
         some = prompts[at:at + BATCH]
@@ -131,7 +133,7 @@ def made_once(folder: Path | None, model: PixelReferLite, seed: int, scenes: int
 
 def markdown(table: dict[str, dict[str, Figure | None]]) -> str:
     """The figures of one checkpoint as Markdown."""
-    lines = ['| questions | n | ' + ' | '.join((*WAYS, MAJORITY)) + ' |', '|---' * 6 + '|']
+    lines = ['| questions | n | ' + ' | '.join((*WAYS, MAJORITY)) + ' |', '|---' * (3 + len(WAYS)) + '|']
     for name, figures in table.items():
         if figures[MAJORITY] is None:
             continue

@@ -21,7 +21,7 @@ from training.tenses.wording import text_of
 
 
 #: Events that are known of places alone.
-PLACED = ('moved', 'at_rest', 'touched')
+PLACED = ('moved', 'at_rest')
 #: Frames of places that a history may name.
 FRAMES = ('map', 'odom', 'base_link', 'camera_link')
 
@@ -32,25 +32,27 @@ def asked_of(query: Query, record: LongRecord, offset: int, rng: Random, *, hist
              part: Literal['train', 'test', 'all'] = 'train') -> Asked:
     """A question whose record's first region has the number `offset`. last: it rests on the last
     sight of each object alone, without its time. newest: on so many of the newest moments. places:
-    the history says where things happened, too. unplaced: it tells nothing that is known of
-    places alone, as on a robot that knows none."""
+    the history says where things happened, too. unplaced: see `facts_of_query`."""
     rows = {region: offset + n for n, region in enumerate(record.regions)}
-    if unplaced:
-        query = replace(query, events=tuple(one for one in query.events if one.kind not in PLACED))
     item = Item(query.kind, text_of(query.kind, query.now, rng, part), query.things, query.answer)
     begin = 0 if newest is None else -newest
     return Asked(item, [[rows[k, i] for k in (frames[-1:] if last else frames[begin:])]
                         for i, frames in zip(query.things, query.seen)],
                  None if last else [times[begin:] for times in seconds_of(query)],
                  query.difference,
-                 facts_of_query(query, rng if places else None) if history else ())
+                 facts_of_query(query, rng if places else None, unplaced=unplaced)
+                 if history else ())
 
 
-def facts_of_query(query: Query, rng: Random | None = None) -> tuple[str, ...]:
+def facts_of_query(query: Query, rng: Random | None = None, *, unplaced: bool = False
+                   ) -> tuple[str, ...]:
     """The sentences of a question's history; objects are called by their indices. With an `rng`
-    they tell places too, made up: they are there to be read past."""
-    where = None if rng is None else made_up_places(query.events, rng)
-    return tuple(tell_history(query.events, origins_of(query), where=where))
+    they tell places too, made up: they are there to be read past. unplaced: they tell nothing that
+    is known of places alone, and say so, as on a robot that knows none."""
+    events = [one for one in query.events if not (unplaced and one.kind in PLACED)]
+    where = None if rng is None else made_up_places(events, rng)
+    return tuple(tell_history(events, origins_of(query), where=where,
+                              unplaced=list(map(str, query.things)) if unplaced else ()))
 
 
 def made_up_places(events: Sequence[Happening], rng: Random) -> dict[Happening, Whereabouts]:

@@ -47,8 +47,8 @@ class TenseRecipe(Recipe):
     two; drills: about made-up histories. late: share of the time after which it can read, and the
     second numbers of queries and drills count, for what has to be seen. told: share of the queries
     that carry the history; last: that rest on the last sight alone, or what that is worth could not
-    be measured; unplaced: that tell nothing that is known of places. placed: share of all histories
-    that tell places.
+    be measured; unplaced: that tell nothing that is known of places, and say so. placed: share of
+    all histories that tell places.
     """
 
     minutes: float = 130.0
@@ -78,7 +78,7 @@ class TenseRecipe(Recipe):
 #: drills, more of what has to be seen, a lower rate, and no loss of heads, which would begin anew
 #: and disturb what is learned.
 AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'ahead': 10, 'read': 4,
-         'pairs': 24, 'heads_later': 0.0}
+         'pairs': 24, 'unplaced': 0.25, 'heads_later': 0.0}
 
 
 class LongPool:
