@@ -181,17 +181,32 @@ class Remembering:
         newest = pipeline.newest()[0]
         window = conversions.window_span(request.window, newest)
         span = None if window is None else models.window(window)
-        def gone(count: int) -> None:
-            for object_id in ids or ['']:
-                self._publishing.told(Event.FORGOTTEN, object_id)
-            # Keys and values of prompts say what objects looked like, too.
+
+        def act() -> tuple[int, PixelReferError | None]:
+            try:
+                return memory.forget(ids, span, newest), None
+            except PixelReferError as refused:
+                return 0, refused
+
+        def gone(done: tuple[int, PixelReferError | None]) -> None:
+            count, refused = done
+
+            def answer(_: Any) -> None:
+                if refused is not None:
+                    raise refused
+                for object_id in ids or ['']:
+                    self._publishing.told(Event.FORGOTTEN, object_id)
+                self._counted(reply, count)
+
+            # Keys and values of prompts say what objects looked like, too; a disk that refuses is
+            # no reason to keep these.
             self._go_on(reply, lambda: models.drop_prefixes(pipeline.engine, pipeline.language),
-                        lambda _: self._counted(reply, count))
+                        answer)
 
         def begin() -> Future:
             # What is on its way to the memory does not come there any more.
             memory.withhold(ids, span, newest)
-            return memory.in_turn(lambda: memory.forget(ids, span, newest))
+            return memory.in_turn(act)
 
         self._begin(pipeline, reply, begin, gone)
 

@@ -5,6 +5,7 @@ import json
 from collections.abc import Sequence
 from sqlite3 import Connection
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.entering import refresh
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.trimming import delete, empty
@@ -19,7 +20,8 @@ def forget(store: MemoryStore, object_ids: Sequence[str], span: Span | None = No
     Rows are zeroed in the database's file (secure_delete), the index of words is built anew, the
     write-ahead log is emptied and the database packed; segments that held tokens of it are
     rewritten without them and their old bytes zeroed. What the file system or the disk keeps of
-    old blocks is beyond this. Raises PixelReferError MEMORY.
+    old blocks is beyond this. Raises PixelReferError MEMORY, also where all of it is done but that
+    another process reads the log.
     """
     ids = list(object_ids) or [one.object_id for one in store.objects()]
     when, values = _when(store, span)
@@ -45,7 +47,11 @@ def forget(store: MemoryStore, object_ids: Sequence[str], span: Span | None = No
                 database.execute(f'DELETE FROM {table} WHERE 1{when}', values)
         database.execute("INSERT INTO found (found) VALUES ('rebuild')")
         database.execute("INSERT INTO found (found) VALUES ('optimize')")
-    store.pack()
+    if not store.pack():
+        raise PixelReferError(
+            'MEMORY', f'{store.folder}: it is deleted, but another process reads the database, '
+            'whose log keeps it until that reader has ended and something is forgotten again, or '
+            'the memory is closed')
     return sum(map(len, leave.values()))
 
 

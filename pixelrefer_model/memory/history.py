@@ -6,7 +6,7 @@ that something has changed, not when. Training and inference write these sentenc
 they cannot differ.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from pixelrefer_model.memory.columns import whereabouts
 from pixelrefer_model.memory.observation import Whereabouts
@@ -14,8 +14,10 @@ from pixelrefer_model.memory.record import Happening
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.window import Span
 
-#: Sentences of one prompt: each takes about fifteen tokens.
+#: Events of one prompt, of about fifteen tokens each; of each object one sentence more at most.
 MOST_SENTENCES = 8
+#: Observations among which one has to place an object, or nobody could tell whether it moved.
+RECENT = 8
 #: An observation that was made so much later at most shows where an event was.
 SHOWN_NS = 1_000_000_000
 _EVENT = 'SELECT object, kind, epoch, stamp_ns, other, text FROM events WHERE '
@@ -28,35 +30,32 @@ UNKNOWN = '<object:{}> may have moved.'
 
 
 def history_of(store: MemoryStore, object_ids: Sequence[str], span: Span,
-               fixed_frame: str | None = None) -> list[str]:
+               unplaced: Sequence[str] = ()) -> list[str]:
     """What happened to objects within a span of a store's newest line of time, see `tell_history`;
-    places as far as an observation that was made within SHOWN_NS after an event knows them.
-
-    fixed_frame: tf frame that stands still, in which places tell whether something moved ('':
-    there is none); of objects that no observation places in it, UNKNOWN is said. None: it is not.
-    """
+    places as far as an observation that was made within SHOWN_NS after an event knows them."""
     marks, within = ', '.join('?' * len(object_ids)), (store.line, span.start_ns, span.end_ns)
     rows = store.query(
-        f'{_EVENT} object IN ({marks}) AND line = ? AND stamp_ns BETWEEN ? AND ? '
-        'ORDER BY stamp_ns DESC, number DESC LIMIT ?', (*object_ids, *within, MOST_SENTENCES))
+        f"{_EVENT} object IN ({marks}) AND (other = '' OR other IN ({marks})) AND line = ? "
+        'AND stamp_ns BETWEEN ? AND ? ORDER BY stamp_ns DESC, number DESC LIMIT ?',
+        (*object_ids, *object_ids, *within, MOST_SENTENCES))
     for object_id in object_ids:
         rows += store.query(
             f"{_EVENT} object = ? AND line = ? AND stamp_ns BETWEEN ? AND ? AND kind = 'moved' "
             'ORDER BY stamp_ns, number LIMIT 1', (object_id, *within))
     happened = [Happening(*row) for row in reversed(dict.fromkeys(rows))]
-    origins = {object_id: first for object_id in {one.object_id for one in happened}
+    origins = {object_id: first for object_id in object_ids
                if (first := store.first_ns(object_id, store.line)) is not None}
-    unplaced = [] if fixed_frame is None else [
-        object_id for object_id in object_ids
-        if not _placed(store, object_id, fixed_frame)]
     return tell_history(happened, origins, unplaced=unplaced, where={
         one: place for one in happened if (place := _place(store, one)) is not None})
 
 
-def _placed(store: MemoryStore, object_id: str, frame: str) -> bool:
-    return bool(frame) and bool(store.query(
-        'SELECT 1 FROM observations WHERE object = ? AND line = ? AND position_frame = ? LIMIT 1',
-        (object_id, store.line, frame)))
+def placed(store: MemoryStore, object_id: str, until_ns: int, frame: str) -> bool:
+    """Whether of the last RECENT observations of an object, in a store's newest line of time, one
+    places it in a tf frame: whether it could be told that it moved."""
+    return bool(store.query(
+        'SELECT 1 FROM (SELECT position_frame FROM observations WHERE object = ? AND line = ? '
+        'AND stamp_ns <= ? ORDER BY stamp_ns DESC LIMIT ?) WHERE position_frame = ?',
+        (object_id, store.line, until_ns, RECENT, frame)))
 
 
 def _place(store: MemoryStore, one: Happening) -> Whereabouts | None:
@@ -71,7 +70,7 @@ def _place(store: MemoryStore, one: Happening) -> Whereabouts | None:
 def tell_history(happenings: Sequence[Happening], origins: Mapping[str, int], *,
                  most: int = MOST_SENTENCES,
                  where: Mapping[Happening, Whereabouts] | None = None,
-                 unplaced: Collection[str] = ()) -> list[str]:
+                 unplaced: Sequence[str] = ()) -> list[str]:
     """A sentence for each of at most `most` events, oldest first, with `<object:ID>` for names: of
     each object its first motion, or which moved first were lost, and then the newest. After them
     one for each of the objects in `unplaced`, of which nobody could tell whether they moved.

@@ -10,7 +10,7 @@ from typing import Any
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.forgetting import erase, forget
-from pixelrefer_model.memory.history import history_of
+from pixelrefer_model.memory.history import RECENT, history_of, placed
 from pixelrefer_model.memory.joining import join, split
 from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Selection, nothing_seen
 from pixelrefer_model.memory.observation import Observation
@@ -116,10 +116,20 @@ class LongMemory(ObjectMemory):
 
     def history(self, object_ids: Sequence[str], window: Window,
                 fixed_frame: str | None = None) -> list[str]:
-        """As ObjectMemory; `Now` is all of this line of time. See `history_of`."""
+        """As ObjectMemory; `Now` is all of this line of time. See `tell_history`."""
         span = ALWAYS if isinstance(window, Now) else window
-        return [] if self._lines_to_begin else history_of(
-            self._store, object_ids, span, fixed_frame)
+        if self._lines_to_begin:
+            return []
+        unplaced = [] if fixed_frame is None else [
+            one for one in object_ids if not self._placed(one, span, fixed_frame)]
+        return history_of(self._store, object_ids, span, unplaced)
+
+    def _placed(self, object_id: str, span: Span, frame: str) -> bool:
+        with self._lock:
+            recent = span.of(list(self._observations.get(object_id, ())))
+        # What was observed a moment ago is not stored yet.
+        return any(one.where is not None and one.where.frame == frame for one in recent[-RECENT:]
+                   ) or placed(self._store, object_id, span.end_ns, frame)
 
     # --- when objects go or are taken for one another
 
@@ -150,12 +160,11 @@ class LongMemory(ObjectMemory):
     def forget(self, object_ids: Sequence[str], span: Span | None, until_ns: int) -> int:
         """As ObjectMemory, in every file too, see `forgetting`; counts what was stored."""
         self.withhold(object_ids, span, until_ns)
-        gone = forget(self._store, object_ids, span if span is None else Span(
-            span.start_ns, max(span.start_ns, min(span.end_ns, until_ns))))
         if not object_ids and span is None:
             with self._lock:
                 self._highest.clear()
-        return gone
+        return forget(self._store, object_ids, span if span is None else Span(
+            span.start_ns, max(span.start_ns, min(span.end_ns, until_ns))))
 
     def join(self, keep: str, merge: str) -> int:
         """As ObjectMemory, in the store first; counts what was stored."""

@@ -61,8 +61,8 @@ class ObjectMemory:
         self._lock = RLock()
         self._observations: dict[str, deque[Observation]] = {}
         self._origins: dict[str, int] = {}
-        #: Spans that were forgotten last, by object.
-        self._forgotten: dict[str, Span] = {}
+        #: What was forgotten last: of which object, and when.
+        self._forgotten: deque[tuple[str, Span]] = deque(maxlen=MOST_FORGOTTEN)
 
     def observe(self, observations: list[Observation]) -> None:
         """Remember. What is of an older epoch, or within an epoch not newer than its object's
@@ -127,7 +127,8 @@ class ObjectMemory:
     def history(self, object_ids: Sequence[str], window: Window,
                 fixed_frame: str | None = None) -> list[str]:
         """What happened to objects within a window, in sentences for a prompt; this memory knows of
-        nothing. fixed_frame: in which motion could be told; where it could not, that is said."""
+        nothing. fixed_frame: tf frame that stands still, in which places tell whether something
+        moved ('': there is none); where that could not be told, it is said. None: it is not."""
         return []
 
     # --- when objects go or are taken for one another
@@ -163,11 +164,7 @@ class ObjectMemory:
             span.start_ns, max(span.start_ns, min(span.end_ns, until_ns)))
         gone = 0
         with self._lock:
-            for object_id in object_ids or [EVERY]:
-                self._forgotten.pop(object_id, None)
-                self._forgotten[object_id] = late
-            while len(self._forgotten) > MOST_FORGOTTEN:
-                del self._forgotten[next(iter(self._forgotten))]
+            self._forgotten += [(object_id, late) for object_id in object_ids or [EVERY]]
             for object_id in object_ids or list(self._observations):
                 kept = list(self._observations.get(object_id, ()))
                 left = [o for o in kept if not late.of([o])]
@@ -191,9 +188,8 @@ class ObjectMemory:
 
     def _withheld(self, object_id: str, since_ns: int, until_ns: int) -> bool:
         """Whether something of this time is forgotten."""
-        return any(span.start_ns <= until_ns and since_ns <= span.end_ns
-                   for name in (EVERY, object_id)
-                   if (span := self._forgotten.get(name)) is not None)
+        return any(name in (EVERY, object_id) and span.start_ns <= until_ns
+                   and since_ns <= span.end_ns for name, span in self._forgotten)
 
     def _join(self, keep: str, merge: str) -> None:
         every = {(o.epoch, o.stamp_ns): replace(o, object_id=keep)

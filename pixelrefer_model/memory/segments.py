@@ -144,16 +144,21 @@ class Segments:
         return data
 
     def drop(self, number: int, *, overwrite: bool = False) -> None:
-        """Delete a file; with `overwrite` its bytes are zeroed before."""
-        if number == self._number:
-            self.begin_next()
+        """Delete a file, if it is there; with `overwrite` its bytes are zeroed before. Raises
+        PixelReferError MEMORY where the disk refuses."""
         path = self._path(number)
-        if overwrite:
-            with path.open('r+b') as file:
-                file.write(bytes(path.stat().st_size))
-                file.flush()
-                os.fsync(file.fileno())
-        path.unlink()
+        try:
+            if number == self._number:
+                self.begin_next()
+            if overwrite and path.exists():
+                with path.open('r+b') as file:
+                    file.write(bytes(path.stat().st_size))
+                    file.flush()
+                    os.fsync(file.fileno())
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise PixelReferError('MEMORY', f'{path}: {error.strerror}; its tokens are still there'
+                                  ) from error
 
     def _begin(self) -> None:
         """Open the newest file, or begin another where it is full."""

@@ -180,16 +180,18 @@ class MemoryStore:
         except sqlite3.Error as error:
             raise schema.unusable(self._path, error) from error
 
-    def pack(self) -> None:
-        """Give freed pages back and empty the write-ahead log. Raises PixelReferError MEMORY."""
+    def pack(self) -> bool:
+        """Give freed pages back and empty the write-ahead log; whether that is empty now: while
+        another process reads, its log stays. Raises PixelReferError MEMORY."""
         try:
             # Readers go on meanwhile, where they have a connection of their own.
             with self._reading if self._path is None else nullcontext():
                 self._write.execute('VACUUM')
             with self._reading:  # a reader would keep the log
-                self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)')
+                busy, *_ = self._write.execute('PRAGMA wal_checkpoint(TRUNCATE)').fetchone()
         except sqlite3.Error as error:
             raise schema.unusable(self._path, error) from error
+        return not busy
 
     def _enter(self, database: sqlite3.Connection, record: Record) -> None:
         if isinstance(record, Observation):

@@ -14,6 +14,9 @@ from pixelrefer_model.memory.observation import Whereabouts
 from pixelrefer_model.memory.record import Happening
 from pixelrefer_model.sam2 import Track, TrackState
 
+#: Events that no observation can show.
+GONE = ('occluded', 'lost')
+
 
 @dataclass(frozen=True)
 class Due:
@@ -55,6 +58,9 @@ class Watch:
         for track in tracks:
             unseen = self._unseen.setdefault(track.object_id, [])
             unseen += [kind for kind in kinds[track.object_id] if kind not in unseen]
+            if 'back' in unseen:
+                # That it was gone is shown by nothing; the next clear sight shows that it is back.
+                unseen[:] = [kind for kind in unseen if kind not in GONE]
             if not _clear(track):
                 continue
             look = Look(track.stamp_ns, track.box, track.area, mean_colour(image, track),

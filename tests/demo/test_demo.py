@@ -43,6 +43,11 @@ def test_four_answers_of_five_are_right_and_every_mask_holds(runs):
     assert run.status == 0, run.text + run.errors
     right, asked = map(int, re.search(r'(\d+) of (\d+) answers are right', run.text).groups())
     assert right >= 0.8 * asked >= 8
+    # Of what is asked after they have gone as many as of what is asked while they are there.
+    first, second = run.text.split('Masks against the truth')[0].split('The objects are gone.')
+    for act in (first, second):
+        good, bad = (len(re.findall(rf'^ *{mark} ', act, re.MULTILINE)) for mark in '✓✗')
+        assert good >= 0.8 * (good + bad) and good >= 8, act
     ious = [float(iou) for iou in re.findall(r'✓ \S+ +IoU (\d\.\d+)', run.text)]
     assert len(ious) == 3 and min(ious) >= 0.5
 

@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is forgotten is in no file: the bytes are looked for."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import torch
 from memory_support import SECOND, sighting, tokens_of
 
+from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import Span
 from pixelrefer_model.memory.columns import bytes_of, halves, likeness_of
 from pixelrefer_model.memory.bounds import Bounds
 from pixelrefer_model.memory.forgetting import erase, forget
 from pixelrefer_model.memory.record import Happening, Told
-from pixelrefer_model.memory.store import MemoryStore
+from pixelrefer_model.memory.store import DATABASE, MemoryStore
 from pixelrefer_model.memory.trimming import trim
 
 ALL = Span(0, 1 << 60)
@@ -57,6 +60,29 @@ def test_of_a_forgotten_object_neither_words_nor_tokens_are_in_any_file(store):
                for n, seen in enumerate(store.observations(moments)))
     assert store.query("SELECT count(*) FROM found WHERE found MATCH 'quetzal'") == [(0,)]
     assert store.query("SELECT count(*) FROM found WHERE found MATCH 'teapot'") == [(40,)]
+
+
+def test_where_another_process_reads_the_log_forgetting_says_that_it_is_not_done(store):
+    with closing(sqlite3.connect(store.folder / DATABASE)) as reader:
+        reader.execute('BEGIN')
+        reader.execute('SELECT count(*) FROM words').fetchone()
+        store._write.execute('PRAGMA busy_timeout = 20')
+        with pytest.raises(PixelReferError, match='another process reads the database') as refused:
+            forget(store, ['zebrafinch'])
+        assert refused.value.code == 'MEMORY'
+        assert [one.object_id for one in store.objects()] == ['mug']
+        reader.execute('ROLLBACK')
+    forget(store, [], Span(0, 0))
+    assert not any(word in on_disk(store) for word in (b'zebrafinch', b'quetzal', b'aardvark'))
+
+
+def test_a_token_file_that_is_missing_already_keeps_nothing_from_being_forgotten(store):
+    first, = store.query('SELECT min(segment) FROM observations')[0]
+    store.segments._path(first).unlink()
+    forget(store, ['zebrafinch'])
+    assert not any(word in on_disk(store) for word in (b'zebrafinch', b'quetzal', b'aardvark'))
+    assert traces(store, 'zebrafinch', range(40)) == []
+    assert [one.object_id for one in store.objects()] == ['mug']
 
 
 def test_a_stretch_of_time_is_forgotten_of_every_object(store):

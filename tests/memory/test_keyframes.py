@@ -83,7 +83,7 @@ def test_what_appears_hides_and_comes_back_is_told_and_observed_where_it_is_clea
     assert see(watch, track('mug', 4, TrackState.OCCLUDED)) == ([], [('mug', 'occluded')])
     # It is back, which only the next clear sight shows.
     assert see(watch, track('mug', 5, TrackState.UNCERTAIN)) == ([], [('mug', 'back')])
-    assert see(watch, track('mug', 6)) == ([('mug', 'occluded')], [])
+    assert see(watch, track('mug', 6)) == ([('mug', 'back')], [])
     assert see(watch, track('mug', 9)) == ([], [])
 
 

@@ -141,6 +141,17 @@ def test_what_comes_late_of_what_was_forgotten_stays_out(recorder):
     assert memory.held()[0] == 0 and not any(map(memory.knows, ('mug', 'cup', 'plate')))
 
 
+def test_a_second_stretch_that_is_forgotten_lets_nothing_late_of_the_first_in(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    for begin in (2, 6):
+        memory.in_turn(lambda begin=begin: memory.forget(
+            ['mug'], Span(begin * SECOND, (begin + 1) * SECOND), 9 * SECOND)).result()
+    for second in range(1, 9):
+        memory.observe([sighting(second)])
+    recorder.flush()
+    assert seconds(memory.select('mug', ALL, 8, 'k')) == [1, 4, 5, 8]
+
+
 def test_a_model_that_reads_the_whole_image_is_asked_about_what_is_at_hand(recorder):
     memory = LongMemory(KeepLast(1), recorder, recall=False)
     memory.observe([sighting(1), sighting(2)])
@@ -316,6 +327,20 @@ def test_which_moved_first_is_told_however_much_happened_since(recorder):
         '<object:mug> moved at 2.0.'
 
 
+def test_what_was_at_objects_that_are_not_asked_about_takes_no_room_in_a_history(recorder):
+    memory = LongMemory(KeepLast(8), recorder)
+    memory.observe([sighting(0), sighting(0, 'cup')])
+    memory.record([Happening('mug', 'occluded', 0, SECOND), Happening('mug', 'back', 0, 2 * SECOND),
+                   Happening('mug', 'touched', 0, 3 * SECOND, 'cup'),
+                   *(Happening('mug', 'touched', 0, n * SECOND, 'can') for n in range(4, 30))])
+    recorder.flush()
+    told = ['<object:mug> was hidden at 1.0.', '<object:mug> was seen again at 2.0.']
+    assert memory.history(['mug'], Now()) == told
+    # Nor has the other object to have a history of its own.
+    assert memory.history(['mug', 'cup'], Now()) == [
+        *told, '<object:mug> was at <object:cup> at 3.0.']
+
+
 def test_what_could_not_be_known_to_move_is_said_not_left_out(recorder):
     """A history without news of an object whose place nobody knows would be read as: it stood."""
     memory = LongMemory(KeepLast(8), recorder)
@@ -324,8 +349,10 @@ def test_what_could_not_be_known_to_move_is_said_not_left_out(recorder):
     memory.observe([sighting(0, 'mug', where=placed), sighting(0, 'cup'),
                     sighting(0, 'can', where=own)])
     memory.record([Happening('cup', 'appeared', 0, 0)])
-    recorder.flush()
     ids = ['mug', 'cup', 'can']
+    # Also of what is not stored yet.
+    assert memory.history(ids, Now(), 'map')[-2:] == list(map(UNKNOWN.format, ids[1:]))
+    recorder.flush()
     for window in (Now(), Span(2 * SECOND, 9 * SECOND)):
         told = memory.history(ids, window, 'map')
         assert told[-2:] == [UNKNOWN.format('cup'), UNKNOWN.format('can')]
@@ -333,6 +360,17 @@ def test_what_could_not_be_known_to_move_is_said_not_left_out(recorder):
         # Without a frame that stands still nothing is known of any; for a reader nothing is added.
         assert memory.history(ids, window, '')[-3:] == list(map(UNKNOWN.format, ids))
         assert memory.history(ids, window) == told[:-2]
+    # Nor is it known once nobody places it any more, or in another line of time.
+    for n in range(8):
+        memory.observe([sighting(10 + n, 'mug'), sighting(10 + n, 'cup', where=placed)])
+    recorder.flush()
+    assert memory.history(['mug'], Span(2 * SECOND, 9 * SECOND), 'map') == []
+    assert memory.history(['mug', 'cup'], Span(2 * SECOND, 20 * SECOND), 'map') == [
+        UNKNOWN.format('mug')]
+    memory.clear(back=True)
+    memory.observe([sighting(0, 'can', epoch=1)])
+    recorder.flush()
+    assert memory.history(['cup'], Now(), 'map') == [UNKNOWN.format('cup')]
 
 
 def test_after_a_new_epoch_stamps_that_went_back_a_little_are_of_another_line(recorder):

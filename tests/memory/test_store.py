@@ -31,6 +31,14 @@ def seconds(store: MemoryStore, object_id: str = 'mug', **which: int) -> list[fl
     return [m.stamp_ns / SECOND for m in store.moments(object_id, ALL, **which)]
 
 
+def test_what_comes_late_is_not_the_last_sighting_and_may_be_the_first(folder):
+    with MemoryStore.open(folder) as store:
+        store.write([sighting(5), sighting(9)])
+        store.write([sighting(7), sighting(4)])
+        [one] = store.objects()
+    assert (one.first_ns, one.last_ns) == (4 * SECOND, 9 * SECOND)
+
+
 def test_what_was_written_is_there_after_a_restart_with_its_very_tokens(folder):
     where = Whereabouts('map', np.array([1.0, 2.0, 3.0]), np.eye(3) * 0.01)
     with MemoryStore.open(folder) as store:

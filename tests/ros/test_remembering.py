@@ -315,6 +315,19 @@ def test_an_object_that_is_picked_under_the_id_of_another_one_is_doubted(robot):
     assert event.object_id == 'cup' and event.score < 0.85
 
 
+def test_an_object_that_is_back_and_looks_otherwise_is_doubted(robot):
+    see(robot, mask('cup'))
+    watch(robot, 'cup', 2)
+    bare, orange = picture(), picture()
+    bare[:] = bare[5, 5]
+    orange[box_mask()] = (230, 130, 30)
+    for image in (bare, bare, bare, orange, orange, orange):
+        robot.track(robot.clock.tick(SECOND), image)
+    event = robot.until(lambda: next((e for e in robot.events if e.kind == Event.MAYBE_OTHER),
+                                     None), 'a doubt')
+    assert event.object_id == 'cup' and event.score < 0.85
+
+
 def test_with_other_checkpoints_than_the_packaged_one_nothing_is_offered_unless_it_is_wanted():
     def gate(**values):
         return models.same_gate(SimpleNamespace(**values))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tenses_support import K
 
-from training.refer.answers import motion_claim
+from training.refer.answers import NO, YES, motion_claim
 from training.refer.facts import CATEGORIES
 from training.refer.questions import Balance
 from training.tenses.grading import OFF, right
@@ -253,6 +253,19 @@ def test_what_is_taught_is_asked_at_more_moments_of_what_goes_on_than_what_is_me
 
     taught, measured = asked(TAUGHT), asked(MEASURED)
     assert taught[True] > 1.5 * measured[True] and taught[False] < 1.5 * measured[False]
+
+
+def test_what_is_taught_has_every_answer_as_often(watched):
+    """However often a kind is tried: what was drawn before counts once."""
+    balance, given = Balance(slack=2), defaultdict(Counter)
+    for n, scene in enumerate(watched):
+        queries = queries_of(scene, balance, Random(n), K, TAUGHT)[0]
+        assert len({(q.frame, q.kind, q.things) for q in queries}) == len(queries)
+        for query in queries:
+            given[query.kind][query.answer] += 1
+    for kind in ('moving', 'will_touch'):
+        yes, no = given[kind][YES], given[kind][NO]
+        assert abs(yes - no) <= 3 and yes > 5, (kind, yes, no)
 
 
 def test_what_is_out_of_sight_is_occluded_then_lost_and_then_back(watched):

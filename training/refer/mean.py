@@ -4,7 +4,8 @@
 
 What a later stage of training gained and what it forgot lie in different directions from the
 weights that it began with, so that half of the way keeps most of both (arXiv:2109.01903). All else
-is the first checkpoint's; they have to have the same sizes and the same vocabulary.
+is the first checkpoint's, its card too, which has to be written anew; they have to have the same
+sizes and the same vocabulary.
 """
 
 import argparse
@@ -22,17 +23,20 @@ SAME, WEIGHTS = ('config.json', 'tokenizer.json'), 'model.safetensors'
 
 def mean_of(folders: Sequence[Path], shares: Sequence[float], out: Path) -> None:
     """Write the checkpoint whose weights are the mean, by `shares`, of those of `folders`. Raises
-    ValueError for shares that do not add up to 1, or checkpoints of other sizes or words."""
-    if len(shares) != len(folders) or abs(sum(shares) - 1) > 1e-6:
+    ValueError for shares that are no shares, checkpoints of other sizes or words, or where `out` is
+    there already."""
+    if len(shares) != len(folders) or not (min(shares) >= 0 and abs(sum(shares) - 1) <= 1e-6):
         raise ValueError(f'one share for each of {len(folders)} checkpoints is needed, 1 in all, '
                          f'not {list(shares)}')
+    if out.exists():
+        raise ValueError(f'{out} is there already; the folder of a new checkpoint is allowed')
     for name in SAME:
         if len({(folder / name).read_bytes() for folder in folders}) > 1:
             raise ValueError(f'{name} is not the same in {", ".join(map(str, folders))}')
     weights = [load_file(folder / WEIGHTS) for folder in folders]
     made = {name: sum(share * one[name].double() for share, one in zip(shares, weights)).to(
         first.dtype).contiguous() for name, first in weights[0].items()}
-    shutil.copytree(folders[0], out, dirs_exist_ok=True)
+    shutil.copytree(folders[0], out, ignore=shutil.ignore_patterns(WEIGHTS))
     save_file(made, out / WEIGHTS, metadata={'format': 'pt'})
 
 
@@ -44,7 +48,7 @@ def main() -> None:
     given = parser.parse_args()
     count = len(given.checkpoints)
     try:
-        mean_of([Path(checkpoint_folder(name, 'refer')) for name in given.checkpoints],
+        mean_of([checkpoint_folder(name, 'refer') for name in given.checkpoints],
                 given.shares or [1 / count] * count, given.out)
     except ValueError as error:
         parser.error(str(error))

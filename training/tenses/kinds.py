@@ -6,7 +6,7 @@ seldom in view; where something stops that is pushed straight at another object;
 back.
 """
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -304,10 +304,12 @@ def _which(first: bool) -> Truth:
     return Truth(FIRST if first else SECOND, str(first), ('True', 'False'))
 
 
-def draw(moment: Moment, kind: str, balance: Balance, rng: Random, lead: int | None = None
+def draw(moment: Moment, kind: str, balance: Balance, rng: Random, lead: int | None = None,
+         asked: Container[tuple[int, str, tuple[int, ...]]] = ()
          ) -> tuple[tuple[int, ...], Truth] | None:
     """Objects of a moment with a true answer that is not ahead of the others, or None. lead: the
-    object that most questions are about first."""
+    object that most questions are about first. asked: frames, kinds and objects that were drawn
+    before, and are not drawn again."""
     count = KINDS[kind]
     if len(moment.things) < count:
         return None
@@ -315,7 +317,7 @@ def draw(moment: Moment, kind: str, balance: Balance, rng: Random, lead: int | N
         things = tuple(rng.sample(moment.things, count))
         if lead in moment.things and rng.random() < 0.8:
             things = (lead, *[i for i in things if i != lead][:count - 1])
-        truth = moment.truth(kind, things)
+        truth = None if (moment.frame, kind, things) in asked else moment.truth(kind, things)
         if truth is not None and (not truth.cells or balance.allows(kind, truth.cell,
                                                                     truth.cells)):
             return things, truth

@@ -133,7 +133,8 @@ def made_once(folder: Path | None, model: PixelReferLite, seed: int, scenes: int
 
 def markdown(table: dict[str, dict[str, Figure | None]]) -> str:
     """The figures of one checkpoint as Markdown."""
-    lines = ['| questions | n | ' + ' | '.join((*WAYS, MAJORITY)) + ' |', '|---' * (3 + len(WAYS)) + '|']
+    lines = ['| questions | n | ' + ' | '.join((*WAYS, MAJORITY)) + ' |',
+             '|---' * (3 + len(WAYS)) + '|']
     for name, figures in table.items():
         if figures[MAJORITY] is None:
             continue

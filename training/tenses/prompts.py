@@ -50,7 +50,7 @@ def facts_of_query(query: Query, rng: Random | None = None, *, unplaced: bool = 
     they tell places too, made up: they are there to be read past. unplaced: they tell nothing that
     is known of places alone, and say so, as on a robot that knows none."""
     events = [one for one in query.events if not (unplaced and one.kind in PLACED)]
-    where = None if rng is None else made_up_places(events, rng)
+    where = None if rng is None or unplaced else made_up_places(events, rng)
     return tuple(tell_history(events, origins_of(query), where=where,
                               unplaced=list(map(str, query.things)) if unplaced else ()))
 

@@ -47,6 +47,8 @@ class Moments:
 MEASURED, TAUGHT = Moments(), Moments(moving=8, looks=2, after=4, tries=3)
 #: Objects of a moment that questions about the whole time are about.
 GROUP = 3
+#: Of the questions in a shard: counts up whenever they are made otherwise.
+FORM = 2
 #: First seed of the scenes that are measured; training uses none above.
 FIRST_SEED = 6_000_000
 
@@ -88,19 +90,18 @@ def queries_of(watched: Watched, balance: Balance, rng: Random, tokens_each: int
                moments: Moments) -> tuple[list[Query], list[list[int]]]:
     """The questions of a scene, and the windows that its frames make. Each knows the events within
     its window, as the node tells them."""
-    made, windows, memory = [], [], watched.memory()
+    made, windows, memory, asked = [], [], watched.memory(), set()
     for frame, kinds, lead in _moments(watched, moments, rng):
         moment = Moment(watched, frame)
         whole = any(kind not in RECENTLY for kind in kinds)
         if whole:
             moment.things = _group(moment, rng, lead)
-        asked = set()
         for kind in kinds:
-            drawn = draw(moment, kind, balance, rng, lead)
-            if drawn is None or (kind, drawn[0]) in asked:
+            drawn = draw(moment, kind, balance, rng, lead, asked)
+            if drawn is None:
                 continue
             things, truth = drawn
-            asked.add((kind, things))
+            asked.add((frame, kind, things))
             most, window = (RECENT, recently(frame)) if kind in RECENTLY else (
                 BUDGET.moments(len(things), tokens_each), everything(frame))
             firsts = tuple(watched.first(i) for i in things)
@@ -209,7 +210,7 @@ def write_shard(path: Path, records: Sequence[LongRecord], key: str) -> None:
     """Write records so that a reader never meets half a file. key: what their tokens are made
     with."""
     part = path.with_suffix('.part')
-    torch.save({'key': key, 'records': [{
+    torch.save({'key': key, 'form': FORM, 'records': [{
         'seed': one.seed, 'queries': [asdict(query) for query in one.queries],
         'regions': one.regions, 'tokens': one.tokens.to(torch.bfloat16),
         'facts': {k: [asdict(fact) for fact in facts] for k, facts in one.facts.items()},
@@ -219,8 +220,12 @@ def write_shard(path: Path, records: Sequence[LongRecord], key: str) -> None:
 
 
 def read_shard(path: Path, key: str) -> list[LongRecord]:
-    """The records of a shard. Raises ValueError where its tokens are of another checkpoint."""
+    """The records of a shard. Raises ValueError where its tokens are of another checkpoint, or its
+    questions were made otherwise than now."""
     held = torch.load(path, weights_only=True)
+    if held.get('form') != FORM:
+        raise ValueError(f'{path} holds questions of form {held.get("form")}, not {FORM}; it has '
+                         'to be made anew')
     if held['key'] != key:
         raise ValueError(f'{path} was made with {held["key"]}, not with {key}')
     return [LongRecord(
