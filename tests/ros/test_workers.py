@@ -144,6 +144,19 @@ def test_only_an_object_that_is_clearly_seen_is_observed_after_its_prompt(bench)
     assert bench.observed() == {}
 
 
+def test_where_the_encoder_falls_behind_keyframes_are_superseded_and_counted_and_no_frame_waits(
+        bench):
+    bench.see(1)
+    bench.add('cup', number=1)
+    assert bench.observed() == {'cup': 1}
+    for number in range(2, 22):
+        bench.see(number)
+    # Due twice a second, of which the newest is encoded; every frame was tracked.
+    assert bench.counters['superseded'] == 3 and bench.table.frame()[0] == 21 * TENTH
+    assert bench.observed() == {'cup': 21}
+    assert bench.counters['superseded'] == 3
+
+
 def test_the_tracker_follows_a_new_epoch_also_without_objects(bench):
     bench.see(50)
     bench.table.begin_epoch()
