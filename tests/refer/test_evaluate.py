@@ -14,7 +14,7 @@ TRACKER = {'box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame
            'swapped_clips'}
 REFER = {'category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
          'motion_still', 'count', 'caption', 'small_category', 'small_colour', 'size', 'position',
-         'choice', 'is_so', 'faint', 'not_faint'}
+         'choice', 'is_so', 'unseen_category', 'unseen_colour', 'sure', 'faint', 'not_faint'}
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import torch
 
+from training.refer.facts import Fact
 from training.refer.measure import (
-    STAMPED, HeldOutScene, Score, evidence_of, held_out_scenes, last_sights, tokens_of)
+    STAMPED, HeldOutScene, Score, count, evidence_of, held_out_scenes, last_sights, tokens_of)
 from training.refer.questions import Item
+from training.world import Contract, World
 
 SCRIPT = Path(__file__).parents[2] / 'training' / 'evaluate.py'
 LAST = STAMPED[-1]
@@ -75,6 +77,27 @@ def test_a_window_rests_on_every_stamp_and_a_still_only_on_the_last_sights():
 def test_scenes_begin_where_questions_are_drawn_anew():
     with pytest.raises(ValueError, match='block of'):
         next(held_out_scenes(None, 1, range(3, 9)))
+
+
+def test_what_is_sure_and_what_was_never_shown_together_is_counted_apart():
+    fact = Fact('mug', 'red', 'plain', 'small', 900, 0.5, 0.5, (0.0, 0.0, 1.0))
+    scene, score = HeldOutScene(0, {}, {}, [fact, fact], [], [], [], frozenset({1})), Score()
+    for i, text, confidence in ((0, 'A mug.', 0.95), (1, 'A mug.', 0.5), (1, 'A can.', 0.9),
+                                (0, '', 0.0)):
+        count(Item('category', '', (i,), 'mug'), scene, text, confidence, score)
+    assert score.hits['category'] == [[True, True, False, False]]
+    assert score.hits['sure'] == [[True, False]]
+    assert score.hits['unseen_category'] == [[True, False]]
+
+
+def test_held_out_pairs_of_category_and_colour_are_what_is_called_unseen():
+    contract, unseen = Contract.load(), 0
+    with World(contract) as world:
+        for scene in held_out_scenes(world, 6, 8, every_frame=False):
+            for i, fact in enumerate(scene.facts):
+                assert (i in scene.unseen) == ((fact.category, fact.colour) in contract.held_out)
+            unseen += len(scene.unseen)
+    assert unseen
 
 
 def test_scores_of_other_scenes_are_taken_in_scene_by_scene():

@@ -31,6 +31,9 @@ MEANING = {
     'size': 'size, one of 2', 'position': 'which ninth of the image',
     'choice': 'the letter of the right option of 2 to 4',
     'is_so': 'is it of this kind, colour, pattern (half and half)',
+    'unseen_category': 'category, in a colour that training never shows it in',
+    'unseen_colour': 'colour, of a category that training never shows in it',
+    'sure': 'any of these, answered with a confidence of 0.9 and more',
     'faint': 'of an object of 12 to 99 px: "I cannot tell.", by the model alone',
     'not_faint': 'of an object of 100 px and more: an answer instead'}
 
@@ -54,7 +57,8 @@ and nothing else: it is for tests, demos and first steps, not for real images.
 
 `./run python training/evaluate.py --seed {seed} --scenes {scenes}`: scenes from seed {first} on,
 never trained on, with the category-colour pairs that training leaves out. Greedy answers of the
-shipped inference path. Share right, n, 95 % interval (resampling scenes).
+shipped inference path. Share right, n, 95 % interval (resampling scenes). In every other scene each
+object is still or moves with equal chance, and only there motion is asked about.
 
 | question | true masks | tracked, last clear sight | tracked, very last frame |
 |---|---|---|---|

@@ -37,7 +37,9 @@ BLOCK = 20
 SOMETIMES = ('size', 'position', 'choice', 'is_category', 'is_colour', 'is_pattern')
 NAMES = ('category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
          'motion_still', 'count', 'caption', 'small_category', 'small_colour', 'size', 'position',
-         'choice', 'is_so', 'faint', 'not_faint')
+         'choice', 'is_so', 'unseen_category', 'unseen_colour', 'sure', 'faint', 'not_faint')
+#: Answers of so much confidence count as sure.
+SURE = 0.9
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,8 @@ class HeldOutScene:
     number: of the scene in its seed. images, segs: by number of the frame, uint8 [H, W, 3] and
     uint8 [H, W], i + 1 for object i.
     facts: of every object on the last frame. now, window, faint: questions about the last frame,
-    about the stamped frames, and about objects of which next to nothing is seen.
+    about the stamped frames, and about objects of which next to nothing is seen. unseen: objects
+    of a category in a colour that training never shows together.
     """
 
     number: int
@@ -57,6 +60,7 @@ class HeldOutScene:
     now: list[Item]
     window: list[Item]
     faint: list[Item]
+    unseen: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,9 @@ def held_out_scenes(world: World, seed: int, scenes: int | range, *,
         yield HeldOutScene(index, {k: shot.rgb for k, shot in shots.items()}, segs, facts,
                            list(_items(asker, rng, facts)), window,
                            [asker.faint(i) for i, fact in enumerate(facts)
-                            if LEAST_FAINT <= fact.area < LEAST_AREA])
+                            if LEAST_FAINT <= fact.area < LEAST_AREA],
+                           frozenset(i for i, fact in enumerate(facts) if (
+                               fact.category, fact.colour) in world.contract.held_out))
 
 
 def _time(frame: int) -> float:
@@ -232,7 +238,7 @@ def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
                          *((i, STAMPED[-1:]) for i in scene.faint)]:
         evidence = evidence_of(item, frames, tokens)
         if evidence is None:
-            _count(item, scene, '', 0.0, score)
+            count(item, scene, '', 0.0, score)
             continue
         prompts.append(compose(item.text, evidence))
         asked.append(item)
@@ -240,7 +246,7 @@ def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
         some = prompts[at:at + 16]
         said = collect(language.generate(some, max_new_tokens=MOST_NEW_TOKENS), len(some))
         for item, one in zip(asked[at:], said, strict=False):
-            _count(item, scene, one.text, one.confidence, score)
+            count(item, scene, one.text, one.confidence, score)
 
 
 def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor]
@@ -257,7 +263,8 @@ def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int],
     return evidence
 
 
-def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
+def count(item: Item, scene: HeldOutScene, text: str, confidence: float, score: Score) -> None:
+    """Add an answer to every figure that it belongs to."""
     if item.answer == CANNOT_TELL:
         score.count('faint', scene.number, text in ('', CANNOT_TELL))
         return
@@ -267,6 +274,8 @@ def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score:
         item.kind, 'is_so' if item.kind in IS else item.kind)]
     if text:
         score.count('not_faint', scene.number, text != CANNOT_TELL)
+    if text and confidence >= SURE:
+        names.append('sure')
     if item.kind in ('relation', 'depth'):
         names.append(f'only_{item.kind}')
     if item.kind == 'motion' and item.answer.startswith('Still'):
@@ -274,6 +283,8 @@ def _count(item: Item, scene: HeldOutScene, text: str, confidence: float, score:
     small = scene.facts[item.objects[0]].area < SMALL_AREA
     if small and item.kind in ('category', 'colour'):
         names.append(f'small_{item.kind}')
+    if item.objects[0] in scene.unseen and item.kind in ('category', 'colour'):
+        names.append(f'unseen_{item.kind}')
     for name in names:
         score.count(name, scene.number, good)
 
