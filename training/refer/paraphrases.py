@@ -31,7 +31,9 @@ PATTERNS: dict[str, tuple[str, ...]] = {
         'What [colour|color] [would you say|do you think] [{a}|it] is?',
         'Of [what|which] [colour|color] is [{a}|it]?', 'How is [{a}|it] coloured?',
         '[What|Which] [colour|color] [does it have|do you see at {a}|does {a} have]?',
-        'Tell me [its color|the color of {a}|what color {a} is].'),
+        'Tell me [its color|the color of {a}|what color {a} is].',
+        'Tell me the [colour|color] [that {a} has|which {a} has|it has|you see at {a}|this has].',
+        'Tell me [which|what] [colour|color] [{a}|it|this] has.'),
     'pattern': (
         '[What|Which] pattern [is on|do you see on|has] [it|{a}|this|the object]?',
         '[Is {a}|Is it|Is this object] striped, checkered or plain?',

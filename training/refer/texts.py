@@ -13,7 +13,7 @@ from training.refer.questions import Asker, Item, shuffled_pairs
 from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
-SINGLE_SHARES = {'category': 16, 'colour': 8, 'pattern': 12, 'size': 8, 'phrase': 10,
+SINGLE_SHARES = {'category': 16, 'colour': 16, 'pattern': 12, 'size': 8, 'phrase': 10,
                  'sentence': 10, 'detailed': 18, 'position': 6, 'support': 16, 'choice': 16,
                  'is_category': 12, 'is_colour': 10, 'is_pattern': 10}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,

@@ -21,6 +21,7 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
+from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.weights import checkpoint_folder
 from training.refer.deepen import deepened
@@ -50,10 +51,13 @@ def run(together: Together, given: argparse.Namespace) -> None:
     """Train until the minutes are used up; with the state the checkpoint is written too."""
     torch.set_num_threads(1)
     torch.manual_seed(given.seed)
-    folder, tokenizer = checkpoint_folder(given.start, 'refer'), tense_tokenizer()
-    encoder = RegionEncoder(PixelReferLite.from_checkpoint(folder))
+    folder = checkpoint_folder(given.start, 'refer')
+    start = PixelReferLite.from_checkpoint(folder)
+    encoder = RegionEncoder(start)
+    again = start.config.language.num_hidden_layers == TenseRecipe.layers
+    # Once it has the words about time a checkpoint keeps its words.
+    tokenizer = Tokenizer.from_folder(folder) if again else tense_tokenizer()
     model = weights_of(folder, tiny_config(tokenizer), tokenizer)
-    again = model.config.language.num_hidden_layers == TenseRecipe.layers
     recipe = TenseRecipe(minutes=given.minutes, seed=given.seed, **(AGAIN if again else {}))
     model = deepened(model, recipe.layers)
     model.train()

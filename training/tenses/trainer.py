@@ -78,7 +78,7 @@ class TenseRecipe(Recipe):
 #: drills, more of what has to be seen, a lower rate, and no loss of heads, which would begin anew
 #: and disturb what is learned.
 AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'ahead': 10, 'read': 4,
-         'pairs': 24, 'unplaced': 0.25, 'heads_later': 0.0}
+         'pairs': 24, 'asked': (6, 2), 'unplaced': 0.25, 'heads_later': 0.0}
 
 
 class LongPool:
