@@ -16,7 +16,7 @@ from training.world import World
 
 SEED, SCENES = 4321, 12
 #: Four points under what the packaged checkpoint reaches on these very questions, with the history.
-FLOORS = {'past': 0.874, 'present': 0.906, 'future': 0.520}
+FLOORS = {'past': 0.881, 'present': 0.894, 'future': 0.580}
 
 
 @pytest.fixture(scope='module')
