@@ -3,10 +3,10 @@
 
     ./run python benchmarks/memory_kill.py
 
-Writes benchmarks/memory_kill.md. 200 times a child process records eight objects at the pace of a
-camera (10 Hz, an observation of each object every 0.5 s, events and answers) into the same folder,
-which is as full as its bound allows, so that it is trimmed; after 0.1 to 1.5 s it is killed
-(SIGKILL).
+Writes benchmarks/memory_kill.md. Of each stream, 200 times a child process records eight objects at
+the pace of a camera (10 Hz, an observation of each object every 0.5 s, events and answers) into the
+same folder, which is as full as its bound allows, so that it is trimmed; after 0.1 to 1.5 s it is
+killed (SIGKILL).
 Each time the memory has to open, its database to be whole, and every observation to have its
 tokens. Lost is what lies between the newest stamp that the child was about to hand over and the
 newest one that is stored. Exit status 1 where anything of that fails, or more than a second is
@@ -33,7 +33,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.figures import ran_on
-from benchmarks.memory_stream import MIB, RATE, SECOND, Stream, records
+from benchmarks.memory_stream import MIB, RATE, REAL, SECOND, Stream, records
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Observation
 from pixelrefer_model.memory.bounds import Bounds
@@ -42,8 +42,12 @@ from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
 from pixelrefer_model.memory.trimming import trim
 
-#: What is recorded: a batch is one frame.
-STREAM = Stream(hours=1.0, bytes=2 * MIB, batch=1, segment_bytes=MIB // 16)
+#: What is recorded; a batch is one frame. small: where the bound is met all the time; robot: the
+#: tokens and files of a robot with Lite-2B.
+SMALL = Stream(hours=1.0, bytes=2 * MIB, batch=1, segment_bytes=MIB // 16)
+STREAMS = {'small': SMALL,
+           'robot': Stream(hours=1.0, shape=REAL.shape, bytes=256 * MIB, batch=1,
+                           segment_bytes=REAL.segment_bytes)}
 #: The child is killed so many seconds after its first frame, at random.
 AFTER_S = (0.1, 1.5)
 #: Most seconds that may be lost.
@@ -131,17 +135,15 @@ def look(folder: Path, stream: Stream, first: int, newest: int, found: Outcome) 
         found.faults.append(error.message)
 
 
-def report(found: Outcome, seconds: float) -> str:
-    """The committed table."""
+def report(stream: Stream, found: Outcome, seconds: float) -> str:
+    """The committed table of a stream."""
     lost, opened = (sorted(values) for values in (found.lost, found.opened))
     ninth = statistics.quantiles(lost, n=20)[-1]
     return '\n'.join([
-        '# What a killed process loses of the memory', '',
-        f'`./run python benchmarks/memory_kill.py`, on {ran_on()} It took {seconds:.0f} s.', '',
-        f'{STREAM.objects} objects at 10 Hz, each observed every 0.5 s, with events and answers; '
-        f'tokens of {list(STREAM.shape)}, a bound of {STREAM.bytes / MIB:g} MiB in files of '
-        f'{STREAM.segment_bytes >> 10} KiB that was reached before. Killed (SIGKILL) '
-        f'{AFTER_S[0]:g} to {AFTER_S[1]:g} s after the first frame.', '',
+        f'## Tokens of {list(stream.shape)}, at most {stream.bytes / MIB:g} MiB', '',
+        f'{stream.objects} objects at 10 Hz, each observed every 0.5 s, with events and answers, in '
+        f'files of {stream.segment_bytes >> 10} KiB; the bound was reached before. Killed (SIGKILL) '
+        f'{AFTER_S[0]:g} to {AFTER_S[1]:g} s after the first frame. It took {seconds:.0f} s.', '',
         '| kills | opened and whole | lost: median, s | 95 % | most | allowed | opening: median, s '
         '| most |', '|---' * 8 + '|',
         f'| {len(lost)} | {len(lost) - len(found.faults)} | {statistics.median(lost):.3f} | '
@@ -156,21 +158,31 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Kill, look, write and print; exit status 1 where anything but the last second is lost."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--out', type=Path, default=Path(__file__).parent / 'memory_kill.md')
-    parser.add_argument('--kills', type=int, default=200)
+    parser.add_argument('--kills', type=int, default=200, help='of each stream')
+    parser.add_argument('--streams', default=','.join(STREAMS), help='some of them')
     parser.add_argument('--folder', type=Path, help='where the memory is, on the disk to measure')
     parser.add_argument('--seed', type=int, default=0, help='of the moments')
     options = parser.parse_args(arguments)
+    names = options.streams.split(',')
+    if not set(names) <= set(STREAMS):
+        parser.error(f'--streams {options.streams}: {", ".join(STREAMS)} are allowed')
     torch.set_num_threads(1)
-    moments, found, start = random.Random(options.seed), Outcome(), time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=options.folder) as place:
-        fill(Path(place), STREAM)
-        for _ in tqdm(range(options.kills), 'kills', mininterval=5):
-            handed = kill(Path(place), STREAM, moments.uniform(*AFTER_S))
-            look(Path(place), STREAM, *handed, found)
-    text = report(found, time.perf_counter() - start)
+    moments, bad = random.Random(options.seed), False
+    parts = ['# What a killed process loses of the memory', '',
+             f'`./run python benchmarks/memory_kill.py`, on {ran_on()}', '']
+    for stream in (STREAMS[name] for name in names):
+        found, start = Outcome(), time.perf_counter()
+        with tempfile.TemporaryDirectory(dir=options.folder) as place:
+            fill(Path(place), stream)
+            for _ in tqdm(range(options.kills), 'kills', mininterval=5):
+                handed = kill(Path(place), stream, moments.uniform(*AFTER_S))
+                look(Path(place), stream, *handed, found)
+        parts.append(report(stream, found, time.perf_counter() - start))
+        bad |= bool(found.faults) or max(found.lost) > MOST_LOST_S
+    text = '\n'.join(parts)
     options.out.write_text(text, encoding='utf-8')
     print(text)
-    return int(bool(found.faults) or max(found.lost) > MOST_LOST_S)
+    return int(bad)
 
 
 if __name__ == '__main__':

@@ -34,11 +34,11 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.figures import ran_on
-from benchmarks.memory_kill import STREAM, Outcome, fill, look, record
+from benchmarks.memory_kill import SMALL, Outcome, fill, look, record
 from benchmarks.memory_stream import MIB, Stream
 
 #: What is recorded, by how it is told of.
-STREAMS = {'at its bound': STREAM, 'far below its bound': replace(STREAM, bytes=1 << 30)}
+STREAMS = {'at its bound': SMALL, 'far below its bound': replace(SMALL, bytes=1 << 30)}
 #: Seconds between two cuts, at random; size of the file system.
 BETWEEN_S, DISK_BYTES = (0.3, 2.5), 64 * MIB
 
@@ -62,7 +62,7 @@ def cut(stream: Stream, place: Path, cuts: int, moments: random.Random) -> Outco
     _run('mkfs.ext4', '-q', '-F', image)
     with ExitStack() as stack:
         folder = stack.enter_context(mounted(image, place / 'disk')) / 'memory'
-        if stream is STREAM:
+        if stream is SMALL:
             fill(folder, stream)
         context = multiprocessing.get_context('fork')
         handed = context.Array('q', 2, lock=False)

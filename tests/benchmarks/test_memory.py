@@ -93,7 +93,7 @@ def test_lost_is_from_the_newest_that_is_stored_or_all_of_the_last_process(tmp_p
     file.write_bytes(bytes(file.stat().st_size))
     memory_kill.look(tmp_path, MINUTE, 0, stored, found)
     assert len(found.faults) == 1 and 'lost' in found.faults[0]
-    assert found.faults[0] in memory_kill.report(found, 1.0)
+    assert found.faults[0] in memory_kill.report(MINUTE, found, 1.0)
 
 
 def test_a_cut_after_which_something_is_lost_is_told():
