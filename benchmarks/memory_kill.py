@@ -141,9 +141,10 @@ def report(stream: Stream, found: Outcome, seconds: float) -> str:
     ninth = statistics.quantiles(lost, n=20)[-1]
     return '\n'.join([
         f'## Tokens of {list(stream.shape)}, at most {stream.bytes / MIB:g} MiB', '',
-        f'{stream.objects} objects at 10 Hz, each observed every 0.5 s, with events and answers, in '
-        f'files of {stream.segment_bytes >> 10} KiB; the bound was reached before. Killed (SIGKILL) '
-        f'{AFTER_S[0]:g} to {AFTER_S[1]:g} s after the first frame. It took {seconds:.0f} s.', '',
+        f'{stream.objects} objects at 10 Hz, each observed every 0.5 s, with events and answers, '
+        f'in files of {stream.segment_bytes >> 10} KiB; the bound was reached before. Killed '
+        f'(SIGKILL) {AFTER_S[0]:g} to {AFTER_S[1]:g} s after the first frame. '
+        f'It took {seconds:.0f} s.', '',
         '| kills | opened and whole | lost: median, s | 95 % | most | allowed | opening: median, s '
         '| most |', '|---' * 8 + '|',
         f'| {len(lost)} | {len(lost) - len(found.faults)} | {statistics.median(lost):.3f} | '

@@ -38,8 +38,8 @@ def observation(database: Connection, seen: Observation, line: int, key: int, to
         # What comes late is not the last of its line, and may be the first.
         'INSERT INTO objects VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET '
         'camera = excluded.camera, last_line = excluded.last_line, '
-        'last_epoch = excluded.last_epoch, last_ns = CASE WHEN last_line = excluded.last_line THEN max(last_ns, excluded.last_ns) '
-        'ELSE excluded.last_ns END, '
+        'last_epoch = excluded.last_epoch, last_ns = CASE WHEN last_line = excluded.last_line '
+        'THEN max(last_ns, excluded.last_ns) ELSE excluded.last_ns END, '
         'first_ns = CASE WHEN first_line = excluded.last_line '
         'THEN min(first_ns, excluded.last_ns) ELSE first_ns END',
         (seen.object_id, seen.camera, line, seen.stamp_ns, line, seen.stamp_ns, seen.epoch))

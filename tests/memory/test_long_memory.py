@@ -3,7 +3,6 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from memory_support import SECOND, sighting, tokens_of
@@ -12,9 +11,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory import KeepLast, Now, Span
 from pixelrefer_model.memory.finding import find
 from pixelrefer_model.memory.forgetting import forget
-from pixelrefer_model.memory.history import MOST_SENTENCES, UNKNOWN
 from pixelrefer_model.memory.long_memory import LongMemory
-from pixelrefer_model.memory.observation import Whereabouts
 from pixelrefer_model.memory.record import Happening, Told
 from pixelrefer_model.memory.recorder import Recorder
 from pixelrefer_model.memory.store import MemoryStore
@@ -299,78 +296,6 @@ def test_a_refused_change_of_the_store_changes_nothing_at_hand(recorder, monkeyp
             memory.in_turn(change).result()
     assert memory.knows('cup') and not memory.knows('bowl')
     assert seconds(memory.select('mug', ALL, 4, 'k')) == [1]
-
-
-def test_what_happened_is_told_of_every_run_of_a_line_of_time(recorder):
-    memory = LongMemory(KeepLast(8), recorder)
-    memory.observe([sighting(1, epoch=3)])
-    memory.record([Happening('mug', 'appeared', 3, SECOND)])
-    memory.record([Happening('mug', 'moved', 0, 5 * SECOND)])
-    recorder.flush()
-    assert memory.history(['mug'], Now()) == [
-        '<object:mug> was first seen at 0.0.', '<object:mug> moved at 4.0.']
-    assert memory.history(['mug'], Span(2 * SECOND, 9 * SECOND)) == ['<object:mug> moved at 4.0.']
-
-
-def test_which_moved_first_is_told_however_much_happened_since(recorder):
-    memory = LongMemory(KeepLast(8), recorder)
-    memory.observe([sighting(0), sighting(0, 'cup')])
-    memory.record([Happening('cup', 'moved', 0, SECOND), *(
-        Happening('mug', kind, 0, (second + 2) * SECOND)
-        for second in range(30) for kind in ('moved', 'at_rest'))])
-    recorder.flush()
-    told = memory.history(['mug', 'cup'], Now())
-    assert len(told) == MOST_SENTENCES
-    assert told[:2] == ['<object:cup> moved at 1.0.', '<object:mug> moved at 2.0.']
-    assert told[-1] == '<object:mug> stands still at 31.0.'
-    assert memory.history(['mug', 'cup'], Span(2 * SECOND, 40 * SECOND))[0] == \
-        '<object:mug> moved at 2.0.'
-
-
-def test_what_was_at_objects_that_are_not_asked_about_takes_no_room_in_a_history(recorder):
-    memory = LongMemory(KeepLast(8), recorder)
-    memory.observe([sighting(0), sighting(0, 'cup')])
-    memory.record([Happening('mug', 'occluded', 0, SECOND), Happening('mug', 'back', 0, 2 * SECOND),
-                   Happening('mug', 'touched', 0, 3 * SECOND, 'cup'),
-                   *(Happening('mug', 'touched', 0, n * SECOND, 'can') for n in range(4, 30))])
-    recorder.flush()
-    told = ['<object:mug> was hidden at 1.0.', '<object:mug> was seen again at 2.0.']
-    assert memory.history(['mug'], Now()) == told
-    # Nor has the other object to have a history of its own.
-    assert memory.history(['mug', 'cup'], Now()) == [
-        *told, '<object:mug> was at <object:cup> at 3.0.']
-
-
-def test_what_could_not_be_known_to_move_is_said_not_left_out(recorder):
-    """A history without news of an object whose place nobody knows would be read as: it stood."""
-    memory = LongMemory(KeepLast(8), recorder)
-    placed = Whereabouts('map', np.zeros(3), np.eye(3))
-    own = Whereabouts('camera', np.zeros(3), np.eye(3))
-    memory.observe([sighting(0, 'mug', where=placed), sighting(0, 'cup'),
-                    sighting(0, 'can', where=own)])
-    memory.record([Happening('cup', 'appeared', 0, 0)])
-    ids = ['mug', 'cup', 'can']
-    # Also of what is not stored yet.
-    assert memory.history(ids, Now(), 'map')[-2:] == list(map(UNKNOWN.format, ids[1:]))
-    recorder.flush()
-    for window in (Now(), Span(2 * SECOND, 9 * SECOND)):
-        told = memory.history(ids, window, 'map')
-        assert told[-2:] == [UNKNOWN.format('cup'), UNKNOWN.format('can')]
-        assert UNKNOWN.format('mug') not in told
-        # Without a frame that stands still nothing is known of any; for a reader nothing is added.
-        assert memory.history(ids, window, '')[-3:] == list(map(UNKNOWN.format, ids))
-        assert memory.history(ids, window) == told[:-2]
-    # Nor is it known once nobody places it any more, or in another line of time.
-    for n in range(8):
-        memory.observe([sighting(10 + n, 'mug'), sighting(10 + n, 'cup', where=placed)])
-    recorder.flush()
-    assert memory.history(['mug'], Span(2 * SECOND, 9 * SECOND), 'map') == []
-    assert memory.history(['mug', 'cup'], Span(2 * SECOND, 20 * SECOND), 'map') == [
-        UNKNOWN.format('mug')]
-    memory.clear(back=True)
-    memory.observe([sighting(0, 'can', epoch=1)])
-    recorder.flush()
-    assert memory.history(['cup'], Now(), 'map') == [UNKNOWN.format('cup')]
 
 
 def test_after_a_new_epoch_stamps_that_went_back_a_little_are_of_another_line(recorder):
