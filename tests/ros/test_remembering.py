@@ -374,3 +374,23 @@ def test_a_request_to_forget_that_is_refused_forgets_nothing():
     with pytest.raises(PixelReferError) as caught:
         services['~/forget'][1](Forget.Request(ids=['cup']), None)
     assert caught.value.code == 'BUSY' and memory.knows('cup')
+
+
+def test_where_the_disk_refuses_to_forget_that_is_the_answer_and_no_prompt_is_kept_all_the_same():
+    def refuse(*_):
+        raise PixelReferError('MEMORY', 'no room')
+
+    events, failed, dropped = [], [], []
+    memory = SimpleNamespace(
+        withhold=lambda *_: 0, forget=refuse, in_turn=ObjectMemory().in_turn)
+    pipeline = SimpleNamespace(
+        engine=SimpleNamespace(memory=memory, language=SimpleNamespace(prefixes=dropped)),
+        language=SimpleNamespace(call=ObjectMemory().in_turn), known=lambda ids: None,
+        newest=lambda: (2 * SECOND, ''), settings=SimpleNamespace(question_queue=1))
+    dropped.append('a prompt')
+    remembering = Remembering(
+        lambda: pipeline, SimpleNamespace(told=lambda *event: events.append(event)),
+        lambda reply: failed.append('OK'), lambda reply, error: failed.append(error.code))
+    for _ in range(2):      # nor does a refused request keep its place
+        remembering.services['~/forget'][1](Forget.Request(ids=['cup']), None)
+    assert failed == ['MEMORY', 'MEMORY'] and dropped == [] and events == []

@@ -17,6 +17,7 @@ from training.refer.facts import MOST_FAINT
 from training.refer.measure import FIRST_SEED, NAMES
 from training.refer.scenes import SPOILED
 from training.tenses.curve import draw_curve as draw_tenses
+from training.tenses.render import SECONDS
 
 MEANING = {
     'category': 'category, one of 8', 'colour': 'colour, one of 8',
@@ -105,8 +106,8 @@ TENSES = '''\
 
 `./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:.0f} --seed {run_seed}
 --shards {shards}`: from then on the language model alone, with {layers} layers;
-{processes} processes of one CPU thread each, {steps} steps ({hours:.1f} hours), {scenes} scenes of 30
-to 120 s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
+{processes} processes of one CPU thread each, {steps} steps ({hours:.1f} hours), {scenes} scenes of {shortest:.0f}
+to {longest:.0f} s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
 docs/accuracy/tenses.md.
 {note}
 ![Held-out accuracy over minutes of the tenses](tenses.png)
@@ -157,7 +158,7 @@ def _tenses(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
         minutes=recipe['minutes'], run_seed=recipe['seed'], shards=recipe['shards'],
         layers=recipe['layers'], processes=recipe['processes'], steps=last['step'],
         hours=last['seconds'] / 3600, scenes=last['records'], rate=recipe['rate'],
-        decay=recipe['decay'], note=note)
+        decay=recipe['decay'], note=note, shortest=SECONDS[0], longest=SECONDS[1])
 
 
 def _sizes(config: PixelReferConfig) -> dict[str, str]:
