@@ -30,7 +30,8 @@ from benchmarks.figures import TABLE, Curve, Ratio, draw, has_bfloat16, ran_on
 from benchmarks.plain import PlainModel
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import (
-    Evidence, KeepPrefixes, LanguageModel, RenderedPrompt, Tokenizer, compose)
+    Eager, Evidence, KeepPrefixes, LanguageModel, RenderedPrompt, Tokenizer, compose)
+from pixelrefer_model.language.graphs import Steps
 from pixelrefer_model.pixelrefer import (
     LanguageConfig, PixelReferConfig, PixelReferLite, RegionEncoder, VisionConfig)
 
@@ -107,17 +108,17 @@ class Run:
 
 
 class Answers:
-    """Both models on the same weights."""
+    """Both models on the same weights; those of `build`, unless a model is given."""
 
-    def __init__(self, sizes: Sizes) -> None:
+    def __init__(self, sizes: Sizes, given: tuple[PixelReferLite, Tokenizer] | None = None) -> None:
         self.sizes = sizes
-        self.model, self.tokenizer = build(sizes)
+        self.model, self.tokenizer = given or build(sizes)
         self.encoder = RegionEncoder(self.model)
         self.plain = PlainModel(self.model, self.tokenizer)
 
-    def language(self, keep: bool = False) -> LanguageModel:
+    def language(self, keep: bool = False, steps: Steps = Eager()) -> LanguageModel:
         """A language model that never ends by itself, so that answers are equally long."""
-        language = LanguageModel(self.model, self.tokenizer, {},
+        language = LanguageModel(self.model, self.tokenizer, {}, steps=steps,
                                  prefixes=KeepPrefixes() if keep else KeepPrefixes(0))
         language.ends = frozenset()
         return language
@@ -267,7 +268,7 @@ def report(bench: Answers, ratios: Sequence[Ratio], made: Sequence[Curve], pictu
         'runs in turn. Plain: `benchmarks/plain.py`. No question about what is remembered called '
         'the vision tower (counted).', '',
         *TABLE, *(ratio.row for ratio in ratios), '',
-        'On a CUDA GPU: not run; none could be had.', '',
+        'On a CUDA GPU: [gpu.md](gpu.md), with other sizes.', '',
         *([f'![cost as it grows]({picture})', ''] if made else []),
         *(f'- {words}' for curve in made for words in curve.words), ''])
 

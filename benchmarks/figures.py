@@ -3,6 +3,7 @@
 
 import platform
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -93,6 +94,33 @@ def draw(curves: Sequence[Curve], file: Path) -> None:
     figure.tight_layout()
     figure.savefig(file, dpi=110)
     plt.close(figure)
+
+
+def clock(device: str) -> float:
+    """Seconds, when all that was begun on the device is done."""
+    if device.startswith('cuda'):
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def forget_peak(device: str) -> None:
+    """From here on `peak_mb` counts."""
+    if device.startswith('cuda'):
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_mb(device: str) -> str:
+    """Megabytes that PyTorch's allocator gave out at most, all that it holds included; on a CPU it
+    does not count."""
+    if not device.startswith('cuda'):
+        return '-'
+    return f'{torch.cuda.max_memory_allocated(device) / 1e6:.0f}'
+
+
+def in_ms(seconds: Sequence[float]) -> str:
+    """Median in milliseconds, least and most."""
+    return (f'{1e3 * statistics.median(seconds):.2f} ({1e3 * min(seconds):.2f} to '
+            f'{1e3 * max(seconds):.2f})')
 
 
 def ran_on(*more: str) -> str:

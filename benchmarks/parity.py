@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Compare PixelRefer or PixelRefer-Lite with recorded cases, stage by stage.
 
-    ./run python benchmarks/parity.py --cases DIR --checkpoint DIR
+    ./run python benchmarks/parity.py --cases DIR --checkpoint DIR [--device cpu]
 
 A case is NAME.json (question, modality, mask_ids, seed, regions, sha256, ...) and
 NAME.safetensors (in.images, in.masks and any of the recorded results). What a case did not record
@@ -40,6 +40,7 @@ def compare_case(case: Case, model: PixelReferModel) -> Report:
     compare_grids(case, images, inputs, report)
     sizes = [] if whole is None else compare_whole(case, whole, report)
     batch = collate([inputs], first_centroids(case, inputs, policy, report), whole)
+    batch = batch.to(model.device)
     prompted = compare_tokens(case, model, batch, images, sizes, report)
     compare_language(case, model, prompted, report)
     for name in sorted(case.results):
@@ -75,7 +76,8 @@ def table(reports: Sequence[Report]) -> str:
     return '\n'.join(lines)
 
 
-def compare_folder(cases: Path, checkpoint: Path) -> tuple[list[Report], list[Unreadable]]:
+def compare_folder(cases: Path, checkpoint: Path, device: str = 'cpu'
+                   ) -> tuple[list[Report], list[Unreadable]]:
     """Compare every case of a folder: reports, and why other cases have none.
 
     Raises Unreadable if there is no case at all, or PixelReferError CHECKPOINT.
@@ -83,7 +85,7 @@ def compare_folder(cases: Path, checkpoint: Path) -> tuple[list[Report], list[Un
     files = sorted(cases.glob('*.json')) if cases.is_dir() else []
     if not files:
         raise Unreadable(f'{cases}: there is no case (NAME.json with NAME.safetensors)')
-    model = PixelReferModel.from_checkpoint(checkpoint)
+    model = PixelReferModel.from_checkpoint(checkpoint, device=device)
     reports, unreadable = [], []
     for file in files:
         try:
@@ -101,9 +103,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--cases', type=Path, required=True, help='folder of recorded cases')
     parser.add_argument('--checkpoint', type=Path, required=True, help='checkpoint folder')
+    parser.add_argument('--device', default='cpu', help='cpu or cuda (default: %(default)s)')
     options = parser.parse_args(arguments)
     try:
-        reports, unreadable = compare_folder(options.cases, options.checkpoint)
+        reports, unreadable = compare_folder(options.cases, options.checkpoint, options.device)
     except (Unreadable, PixelReferError) as error:
         print(f'parity: {error}', file=sys.stderr)
         return 2

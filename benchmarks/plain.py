@@ -2,7 +2,7 @@
 """The baseline of the benchmarks: PixelRefer-Lite done plainly, as its description reads.
 
 Each region by itself: its crop, its global and its local image go through the vision tower one
-after another, nothing is shared and nothing is kept, clusters are made one by one, and
+after another, nothing is shared and nothing is kept, clusters are made region by region, and
 transformers' own `generate` answers one prompt at a time with the scores of all its positions.
 Weights and image arithmetic are those of the model it is compared with. What is fast without any
 design is left fast: scaled_dot_product_attention, and no gradients.
@@ -74,9 +74,9 @@ class PlainModel:
         """Object tokens [1, K, D] of one region: image uint8 [H, W, 3], mask bool [H, W]."""
         inputs = prepare_regions([image], [mask], [0], self.config, EncodePolicy.published(seed))
         crop, global_, local = (
-            self.tower(torch.from_numpy(inputs.patches[i[0]]), tuple(inputs.grids[i[0]]))
+            self.tower(self._there(inputs.patches[i[0]]), tuple(inputs.grids[i[0]]))
             for i in (inputs.crop, inputs.global_, inputs.local))
-        cells, weights, places = (torch.from_numpy(each[0]) for each in (
+        cells, weights, places = (self._there(each[0]) for each in (
             inputs.cells, inputs.weights, inputs.coordinates))
         seen = (crop[cells.long()] * weights[..., None].to(crop)).sum(dim=1)
         seen = seen + self._linear(places.to(crop), REGION + 'pos_linear')
@@ -90,15 +90,20 @@ class PlainModel:
     def answer(self, text: str, tokens: Sequence[Tensor], count: int) -> PlainAnswer:
         """Exactly `count` greedy tokens, whatever they are. tokens: [K, D] for each run of
         `<REGION>` in the text."""
-        ids = torch.tensor(self._tokenizer.encode(text))
+        ids = torch.tensor(self._tokenizer.encode(text), device=self.device)
         embeds = self._language.model.embed_tokens(ids)
         embeds[ids == self.config.region_token_index] = torch.cat(list(tokens)).to(embeds)
         times = _Times()
         made = self._language.generate(
-            inputs_embeds=embeds[None], attention_mask=torch.ones(1, len(ids), dtype=torch.long),
+            inputs_embeds=embeds[None], attention_mask=torch.ones_like(ids)[None],
             max_new_tokens=count, do_sample=False, eos_token_id=None, pad_token_id=0,
             logits_to_keep=0, streamer=times, repetition_penalty=1.0)
         return PlainAnswer(made[0].tolist(), times.at[0], times.at[-1])
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self._weights[TOWER + 'post_layernorm.weight'].device
 
     def tower(self, patches: Tensor, grid: tuple[int, int]) -> Tensor:
         """Features [h*w, C] of one image's uint8 patches [h*w, 3*P*P]."""
@@ -130,7 +135,7 @@ class PlainModel:
         rows = torch.arange(grid[0]).repeat_interleave(grid[1])
         columns = torch.arange(grid[1]).repeat(grid[0])
         angle = torch.cat([rows[:, None] * step, columns[:, None] * step], dim=1)
-        return torch.cat([angle, angle], dim=1)[:, None]
+        return torch.cat([angle, angle], dim=1)[:, None].to(self.device)
 
     def _pool(self, cells: Tensor, seed: int) -> Tensor:
         """Cells [n, C] to K tokens, as they are with zeros behind or as means of clusters."""
@@ -139,12 +144,14 @@ class PlainModel:
             return F.pad(cells, (0, 0, 0, count - len(cells)))
         points = cells.float()
         order = torch.randperm(len(points), generator=torch.Generator().manual_seed(seed))
-        means = points[order[:count]]
+        means = points[order[:count].to(self.device)]
         for _ in range(ROUNDS):
             nearest = ((points[:, None] - means[None]) ** 2).sum(dim=2).argmin(dim=1)
-            moved = torch.stack([
-                points[nearest == k].mean(dim=0) if (nearest == k).any() else means[k]
-                for k in range(count)])
+            # as a product, which a GPU does without asking the host about each cluster; on a CPU
+            # it takes as long as one cluster after the other
+            member = F.one_hot(nearest, count).to(points)
+            members = member.sum(dim=0)[:, None]
+            moved = torch.where(members > 0, member.T @ points / members.clamp(min=1), means)
             if torch.allclose(means, moved, atol=1e-6):
                 break
             means = moved
@@ -161,6 +168,9 @@ class PlainModel:
             self._weights[at + 'out_proj.weight'], self._weights[at + 'out_proj.bias'],
             training=False, need_weights=True)
         return mixed.transpose(0, 1)
+
+    def _there(self, array: np.ndarray) -> Tensor:
+        return torch.from_numpy(array).to(self.device)
 
     def _linear(self, values: Tensor, name: str) -> Tensor:
         return F.linear(values, self._weights[name + '.weight'], self._weights[name + '.bias'])

@@ -57,8 +57,9 @@ class Session:
     """The baseline: transformers' own session on a stream."""
 
     def __init__(self, model: Sam2VideoModel, boxes: list[Box], frame: Frame) -> None:
-        self.model, self.index = model, -1
         device, dtype = model.no_memory_embedding.device, model.no_memory_embedding.dtype
+        # its tables of positions in that type too, as of a model that a user casts
+        self.model, self.index = model.to(dtype), -1
         self.session = Sam2VideoInferenceSession(
             dtype=dtype, inference_device=device, inference_state_device=device,
             video_storage_device=device, max_vision_features_cache_size=1)
