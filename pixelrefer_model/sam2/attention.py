@@ -27,22 +27,26 @@ class Selection:
     """What one object remembers of the past when one frame is decoded.
 
     spatial: (memory [hw, 64], place) with place 0 for a prompted frame and 1, 2, ... for the
-    frames before this one. pointers: (pointer [C], age in frames).
+    frames before this one. pointers: (pointer [C], age in frames). A memory or pointer that is None
+    is attended to by nobody: objects that remember unequally much are one batch so, as training on
+    a GPU wants it, where a hundred batches take longer than the sums that they save.
     """
 
-    spatial: Sequence[tuple[Tensor, int]]
-    pointers: Sequence[tuple[Tensor, float]]
+    spatial: Sequence[tuple[Tensor | None, int]]
+    pointers: Sequence[tuple[Tensor | None, float]]
 
 
 @dataclass(frozen=True)
 class _Recalled:
     """The memories of objects that remember equally much: rows of the batch; tokens [n, M, 64] and
-    the same with their positions added, of which the first `maps` x hw are spatial."""
+    the same with their positions added, of which the first `maps` x hw are spatial; known: bool
+    [n, 1, 1, M], None where there is something at all of them."""
 
     rows: Sequence[int]
     tokens: Tensor
     placed: Tensor
     maps: int
+    known: Tensor | None
 
 
 def sine_encoding(ages: Tensor, channels: int) -> Tensor:
@@ -83,8 +87,9 @@ class MemoryAttention:
         model, recalled = self.model, []
         for (maps, pointers), rows in groups.items():
             chosen = [selections[row] for row in rows]
-            tokens = torch.stack([m for s in chosen for m, _ in s.spatial]).to(dtype)
+            tokens = _stacked([m for s in chosen for m, _ in s.spatial]).to(dtype)
             tokens = tokens.unflatten(0, (len(rows), maps))
+            cells = tokens.shape[2]
             places = torch.tensor([[place for _, place in s.spatial] for s in chosen],
                                   device=device)
             # place 0 (prompted) is the last row of the table, place k the row k - 1
@@ -95,15 +100,16 @@ class MemoryAttention:
                 pieces, when = self._pointers(chosen, dtype)
                 tokens = torch.cat([tokens, pieces], dim=1)
                 placed = torch.cat([placed, pieces + when], dim=1)
-            recalled.append(_Recalled(rows, tokens, placed, maps))
+            recalled.append(_Recalled(rows, tokens, placed, maps, _known(
+                chosen, cells, (tokens.shape[1] - maps * cells) // max(pointers, 1), device)))
         return recalled
 
     def _pointers(self, selections: Sequence[Selection], dtype: torch.dtype
                   ) -> tuple[Tensor, Tensor]:
         """Pointers cut into pieces [n, P C/64, 64], and the encoding of their ages likewise."""
         model, config = self.model, self.model.config
-        pointers = torch.stack([torch.stack([p for p, _ in s.pointers]) for s in selections])
-        pointers = pointers.to(dtype)
+        pointers = _stacked([p for s in selections for p, _ in s.pointers]).to(dtype)
+        pointers = pointers.unflatten(0, (len(selections), -1))
         channels = pointers.shape[-1]
         splits = channels // MEMORY_CHANNELS
         pieces = pointers.unflatten(2, (splits, MEMORY_CHANNELS)).flatten(1, 2)
@@ -135,6 +141,27 @@ class MemoryAttention:
             angles = (attention.position_ids.to(device)[..., None].float() * frequency).flatten(1)
             return torch.polar(torch.full_like(angles, scale), angles)
         return self.tables.get(('turn', device), make)
+
+
+def _stacked(some: Sequence[Tensor | None]) -> Tensor:
+    """Zeros where there is none."""
+    blank = None
+    if any(one is None for one in some):
+        blank = torch.zeros_like(next(one for one in some if one is not None))
+    return torch.stack([blank if one is None else one for one in some])
+
+
+def _known(selections: Sequence[Selection], cells: int, pieces: int, device: torch.device
+           ) -> Tensor | None:
+    """bool [n, 1, 1, M]: of which tokens there is something; None where there is of all."""
+    there = [[one is not None for one, _ in (*s.spatial, *s.pointers)] for s in selections]
+    if all(map(all, there)):
+        return None
+    maps, pointers = len(selections[0].spatial), len(selections[0].pointers)
+    times = torch.tensor([cells] * maps + [pieces] * pointers, device=device)
+    known = torch.tensor(there, device=device)
+    return known.repeat_interleave(times, dim=1, output_size=cells * maps + pieces * pointers
+                                   )[:, None, None]
 
 
 def _heads(attn: nn.Module, x: Tensor) -> Tensor:
@@ -172,7 +199,7 @@ def _cross(attn: nn.Module, x: Tensor, recalled: Sequence[_Recalled], count: int
         spatial.copy_(_rotate(spatial, turn))
         key = _heads(attn, key)
         asking = query if len(recalled) == 1 else query[group.rows]
-        parts.append(F.scaled_dot_product_attention(asking, key, value))
+        parts.append(F.scaled_dot_product_attention(asking, key, value, group.known))
     out = parts[0]
     if len(parts) > 1:
         order = [row for group in recalled for row in group.rows]

@@ -48,10 +48,15 @@ def test_every_phrasing_and_prompt_is_asked_the_same_questions(monkeypatch):
     for kind in asked:
         assert list(phrased.hits[kind]) == list(ten(kind))
         assert len({phrased.figure(kind, p).n for p in ten(kind)}) == 1
-    everything = {w for group in PUBLISHED.values() for w in group}
+    everything = {w for group in (*PUBLISHED.values(), *phrasings.NUMBERED.values())
+                  for w in group}
     assert everything < set(phrased.hits[phrasings.TASKS])
     assert phrasings_table(phrased).count('\n') == len(asked) + 2
-    assert tasks_table(phrased).count('\n') == len(phrased.hits[phrasings.TASKS]) + 2
+    table = tasks_table(phrased)
+    assert table.count('\n') == len(phrased.hits[phrasings.TASKS]) + 2
+    row = '| There are two regions in the image: `<region0><region>`, `<region1><region>`. '
+    assert row in table
+    assert '{' not in table
 
 
 def test_the_spread_is_from_the_best_to_the_worst_phrasing():

@@ -7,11 +7,14 @@ import torch
 
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.sam2 import Track, TrackState
+from pixelrefer_model.sam2.attention import Selection
 from pixelrefer_model.sam2.network import Sam2Network
 from training.tracker import measure
 from training.tracker.clips import ClipStore, Cut, cut_clip, draw_batch, write_clips
-from training.tracker.rollout import Rollout, draw_points
+from training.tracker.points import draw_points
+from training.tracker.rollout import Rollout, _Past, selections
 from training.tracker.shapes import make_clip
+from training.tracker.sources import returns
 from tests.sam2.conftest import HEIGHT, WIDTH, picture, small_model
 
 CUT = Cut(64, 3, 2, 0.4, 0.9)
@@ -36,8 +39,9 @@ def test_masks_are_cut_exactly_as_images_are():
     labels[:, 40:80, 50:90] = 1
     images = np.where(labels[..., None] == 1, 250, 5).astype(np.uint8).repeat(3, axis=3)
     for seed in range(20):
-        pictures, masks = cut_clip(images, labels, CUT, np.random.default_rng(seed))
-        inside, outside = pictures[masks[0]].mean(), pictures[~masks[0]].mean()
+        pictures, cut, taken = cut_clip(images, labels, CUT, np.random.default_rng(seed))
+        mask = cut == taken[0]
+        inside, outside = pictures[mask].mean(), pictures[~mask].mean()
         assert inside - outside > 100, seed
 
 
@@ -56,7 +60,7 @@ def test_prompts_point_at_the_object(kind):
     mask = np.zeros((1, 64, 64), bool)
     mask[0, 20:40, 10:50] = True
     for seed in range(30):
-        points, labels = draw_points(mask, kind, np.random.default_rng(seed))
+        points, labels = draw_points(torch.from_numpy(mask), kind, np.random.default_rng(seed))
         if kind == 'click':
             assert mask[0, round(float(points[0, 0, 1])), round(float(points[0, 0, 0]))]
             assert labels.tolist() == [[1]]
@@ -151,3 +155,44 @@ def test_answers_about_one_scene_are_not_counted_as_independent():
 def test_trials_that_all_agree_leave_doubt():
     figure = measure.share_figure([[True] * 4] * 3, np.random.default_rng(0))
     assert figure.value == figure.high == 1.0 and figure.low == pytest.approx(0.757, abs=1e-2)
+
+
+def test_what_is_not_remembered_is_attended_to_by_nobody(narrow):
+    """Made up with nothing to the length of others, an object sees what it saw alone."""
+    network = Sam2Network(narrow)
+    made = torch.Generator().manual_seed(2)
+    coarse = torch.randn(2, 64, 4, 4, generator=made)
+    memories = torch.randn(4, 16, 64, generator=made)
+    pointers = torch.randn(4, 64, generator=made)
+    less = Selection([(memories[0], 0)], [(pointers[0], 3.0)])
+    more = Selection([(memories[1], 0), (memories[2], 1), (memories[3], 2)],
+                     [(pointers[1], 3.0), (pointers[2], 1.0)])
+    made_up = Selection([*less.spatial, (None, 1), (None, 2)], [*less.pointers, (None, 7.0)])
+    apart = network.condition(coarse, [less, more])
+    together = network.condition(coarse, [made_up, more])
+    assert (apart - together).abs().max() < 1e-5
+    assert (apart[0] - network.condition(coarse, [more, more])[0]).abs().max() > 1e-3
+
+
+def test_what_goes_and_comes_back_is_counted_and_nothing_else():
+    seen = np.zeros((6, 5), bool)
+    seen[:, 0] = [1, 0, 1, 0, 1, 1]     # nothing of an object: the background
+    seen[:, 1] = [1, 1, 0, 0, 1, 1]     # goes and comes back
+    seen[:, 2] = [0, 1, 0, 1, 1, 1]     # not in view at first
+    seen[:, 3] = [1, 1, 1, 0, 0, 0]     # goes for good
+    assert returns(seen) == 1
+
+
+def test_made_up_to_one_length_all_see_what_they_saw_apart(narrow):
+    network = Sam2Network(narrow)
+    made = torch.Generator().manual_seed(2)
+    pasts = [_Past(), _Past()]
+    for past, count in zip(pasts, (1, 4)):
+        entries = [(torch.randn(16, 64, generator=made), torch.randn(64, generator=made), t)
+                   for t in range(count + 1)]
+        past.first, past.good = entries[:1], entries[1:]
+    coarse = torch.randn(2, 64, 4, 4, generator=made)
+    apart, even = (network.condition(coarse, selections(pasts, 6, 3, even=even))
+                   for even in (False, True))
+    assert (apart - even).abs().max() < 1e-5
+    assert len({(len(s.spatial), len(s.pointers)) for s in selections(pasts, 6, 3, True)}) == 1

@@ -5,6 +5,7 @@ and the task prompts of the published models.
 A kind's ten are its first eight in `wording.py`, all trained on, and the two that never are.
 """
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
@@ -29,6 +30,17 @@ from training.world import Contract
 TASKS = 'task prompts'
 #: Stands for a question with options, whose words differ every time.
 CHOICES = f'question (A) ... (B) .... {CHOICE}'
+#: Published prompts that number the regions before they ask, as the released demos do; none of them
+#: is trained on.
+NUMBERED = {
+    'category': ('There is 1 region in the image: <region0> {a}. What is it?',),
+    'relation': ('There are two regions in the image: <region0>{a}, <region1>{b}. Is <region0> '
+                 'left or right of <region1>?',),
+    'same_colour': ('There are 2 region in the image: <region0>{a}, <region1>{b}. Are they the '
+                    'same colour?',),
+}
+#: How a prompt's objects are written in a table.
+NAMES = {'{a}': '<region>', '{b}': '<region>'}
 BATCH = 16
 
 
@@ -42,7 +54,8 @@ def published(kind: str, video: bool) -> tuple[str, ...]:
     """The published prompts that ask for this kind of answer, of an image or of a video."""
     if kind == 'choice':
         return (CHOICES,)
-    own = tuple(w for w in PUBLISHED.get(kind, ()) if ('video' in w) == video)
+    own = tuple(w for w in (*PUBLISHED.get(kind, ()), *NUMBERED.get(kind, ()))
+                if ('video' in w) == video)
     return own + ((PREFIXES[1][0] + 'What is it?',) if kind == 'category' else ())
 
 
@@ -143,7 +156,8 @@ def tasks_table(phrased: Phrased) -> str:
     lines = ['| task prompt | share right | n | 95 % interval |', '|---|---|---|---|']
     for wording in phrased.hits[TASKS]:
         figure = phrased.figure(TASKS, wording)
-        shown = wording.replace('{a}', '`<region>`').replace('\n', ' ⏎ ')
+        shown = re.sub(r'(<region\d>|{[ab]})', lambda found: f'`{NAMES.get(found[0], found[0])}`',
+                       wording).replace('``', '').replace('\n', ' ⏎ ')
         lines.append(f'| {shown} | {figure.value:.3f} | {figure.n} | {figure.low:.3f} to '
                      f'{figure.high:.3f} |')
     return '\n'.join(lines) + '\n'

@@ -10,20 +10,21 @@ import shutil
 import textwrap
 from pathlib import Path
 
-import torch
-
 from pixelrefer_model.sam2.checkpoint import load_model
 from training.card_arguments import card_arguments
 from training.tracker.measure import (
     BACK_WITHIN, LEAST_JUDGED, LEAST_PROMPTED, MOST_OBJECTS, Figure)
+from training.tracker.sources import FRAMES
 
 MEANINGS = {
     'box_prompt_frame': 'mean IoU on the prompted frame, box off by up to 2 px',
     'box_next_10': 'mean IoU over the next 10 frames (1 s)',
     'box_next_30': 'mean IoU over the next 30 frames (3 s)',
     'click_prompt_frame': 'one click on the inner half of the object',
+    'click_next_10': 'mean IoU over the next 10 frames',
     'click_next_30': 'mean IoU over the next 30 frames',
     'mask_prompt_frame': 'the true mask given (what resampling costs)',
+    'mask_next_10': 'mean IoU over the next 10 frames',
     'mask_next_30': 'mean IoU over the next 30 frames',
     'absent_empty': 'frames with nothing of the object in view: share without a mask',
     'refound': f'returns into view: share with IoU 0.5 within {BACK_WITHIN} frames',
@@ -34,6 +35,12 @@ MEANINGS = {
 
 #: What the card says of a run that began with the weights of another.
 BEGUN = 'It began with the weights of a checkpoint. '
+
+
+def learner(training: dict) -> str:
+    """What did the training, in words."""
+    return f'{training["processes"]} processes of one CPU thread each' \
+        if training['device'] == 'cpu' else f'one {training["device"]}'
 
 
 def table(figures: dict[str, Figure | None]) -> str:
@@ -80,17 +87,18 @@ for real cameras use `facebook/sam2.1-hiera-*`, which load into the same code.
 
 ## Data
 
-{training['world_clips']} clips of 10 frames of training scenes of `training/world` (10 Hz or 5 Hz)
-and {training['shape_clips']} clips of flat textured shapes (`training/tracker/shapes.py`), cut by
+{training['clips']['world']} clips of {FRAMES} frames of training scenes of `training/world` (10 Hz or
+5 Hz) and {training['clips']['shapes']} clips of flat textured shapes (`training/tracker/shapes.py`), cut by
 random windows, flipped, recoloured, reversed in time. Test scenes and the held-out pairs of
 category and colour were never trained on. Data, prompts and weights: seed {training['seed']}.
 
 ## Training
 
 `./run python training/tracker/train.py --out DIR --minutes {training['minutes']:g} --seed \
-{training['seed']}{' --start FOLDER' if training['started'] else ''}`: {training['steps']} steps in
-{training['minutes']:g} minutes of {training['processes']} processes of one CPU thread each, torch
-{torch.__version__}. BCE by object area + dice, L1 of the predicted IoU, BCE of the object score;
+{training['seed']}{' --start FOLDER' if training['started'] else ''}\
+{'' if training['device'] == 'cpu' else ' --device cuda'}`: {training['steps']} steps in
+{training['minutes']:g} minutes of {learner(training)}, torch
+{training['torch']}. BCE by object area + dice, L1 of the predicted IoU, BCE of the object score;
 Muon for the matrices of the layers, AdamW for the rest, cosine; the weights are a running average.
 Box, click and mask prompts. The budget is time, so another machine takes another number of steps.
 

@@ -55,15 +55,29 @@ def write_clips(folder: Path, clips: Iterator[tuple[np.ndarray, np.ndarray]], do
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels float [B, T, 3, S, S], normalised; masks bool [B, K, T, S, S] of K objects each."""
+    """Windows of B clips: pictures uint8 [B, T, S, S, 3], labels uint8 [B, T, S, S], and which K of
+    the labels are followed, taken uint8 [B, K].
 
-    pixels: Tensor
-    masks: Tensor
+    Kept as small as can be: a batch goes from the process that cuts it to the device that learns.
+    """
+
+    pictures: Tensor
+    labels: Tensor
+    taken: Tensor
+
+    def to(self, device: torch.device) -> 'Batch':
+        """The same on another device."""
+        return Batch(*(each.to(device) for each in (self.pictures, self.labels, self.taken)))
 
     @property
-    def present(self) -> Tensor:
-        """bool [B, K, T]: whether anything of the object is in view."""
-        return self.masks.flatten(3).any(3)
+    def pixels(self) -> Tensor:
+        """float [B, T, 3, S, S], normalised."""
+        return normalise(self.pictures.permute(0, 1, 4, 2, 3))
+
+    @property
+    def masks(self) -> Tensor:
+        """bool [B, K, T, S, S]."""
+        return self.labels[:, None] == self.taken[:, :, None, None, None]
 
 
 @dataclass(frozen=True)
@@ -78,9 +92,9 @@ class Cut:
 
 
 def cut_clip(images: np.ndarray, labels: np.ndarray, cut: Cut, rng: np.random.Generator
-             ) -> tuple[np.ndarray, np.ndarray] | None:
-    """One window of one clip: images uint8 [T, S, S, 3] and masks bool [K, T, S, S], or None
-    where nothing is to be seen in its first frame."""
+             ) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """One window of one clip: images uint8 [T, S, S, 3], labels uint8 [T, S, S] and K of them that
+    are seen in its first frame, uint8 [K]; None where nothing is."""
     total, height, width = labels.shape
     step = int(rng.integers(1, 3)) if total >= 2 * cut.frames else 1
     first = int(rng.integers(0, total - step * (cut.frames - 1)))
@@ -134,20 +148,18 @@ def cut_clip(images: np.ndarray, labels: np.ndarray, cut: Cut, rng: np.random.Ge
     if rng.random() < 0.5:
         shown.sort(key=lambda k: (ids == k).any((1, 2)).all())
     taken = [shown[k % len(shown)] for k in range(cut.objects)]
-    return pictures, np.stack([ids == k for k in taken])
+    return pictures, ids, np.array(taken, np.uint8)
 
 
 def draw_batch(sources: list[tuple[ClipStore, float]], clips: int, cut: Cut,
                rng: np.random.Generator) -> Batch:
     """A batch of `clips` windows from weighted stores; deterministic from `rng` and the stores."""
     weights = np.array([weight for _, weight in sources])
-    pictures, masks = [], []
-    while len(pictures) < clips:
+    found = []
+    while len(found) < clips:
         store = sources[rng.choice(len(sources), p=weights / weights.sum())][0]
         index = int(rng.integers(store.count))
-        found = cut_clip(store.images[index], store.labels[index], cut, rng)
-        if found is not None:
-            pictures.append(found[0])
-            masks.append(found[1])
-    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 1, 4, 2, 3)
-    return Batch(normalise(stacked), torch.from_numpy(np.stack(masks)))
+        window = cut_clip(store.images[index], store.labels[index], cut, rng)
+        if window is not None:
+            found.append(window)
+    return Batch(*(torch.from_numpy(np.stack(each)) for each in zip(*found)))

@@ -7,6 +7,7 @@ from dataclasses import asdict
 import torch
 from torch import nn
 from transformers import Sam2VideoConfig, Sam2VideoModel
+from transformers.models.sam2_video.configuration_sam2_video import Sam2VideoMaskDecoderConfig
 
 from pixelrefer_model.sam2 import LookPolicy
 
@@ -36,9 +37,10 @@ def tiny_config(size: int = SIZE, width: int = WIDTH, stages: tuple[int, ...] = 
         mask_downsampler_embed_dim=width, memory_fuser_embed_dim=width,
         memory_fuser_intermediate_dim=2 * width,
         prompt_encoder_config={'hidden_size': width, 'image_size': size},
-        mask_decoder_config={
-            'hidden_size': width, 'mlp_dim': 3 * width, 'num_attention_heads': 4,
-            'iou_head_hidden_dim': width, 'dynamic_multimask_via_stability': False},
+        # transformers 5.17 takes a dict here for a prompt encoder's
+        mask_decoder_config=Sam2VideoMaskDecoderConfig(
+            hidden_size=width, mlp_dim=3 * width, num_attention_heads=4,
+            iou_head_hidden_dim=width, dynamic_multimask_via_stability=False),
         vision_config={
             'model_type': 'sam2_vision_model', 'fpn_hidden_size': width,
             'backbone_channel_list': list(reversed(stages)),

@@ -38,8 +38,8 @@ SWAPPED_IOU = 0.3
 KINDS = ('box', 'click', 'mask')
 #: Objects of one scene that are prompted.
 MOST_OBJECTS = 1
-MEANS = ('box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame', 'click_next_30',
-         'mask_prompt_frame', 'mask_next_30')
+MEANS = tuple(f'{kind}_{when}' for kind in KINDS
+              for when in ('prompt_frame', f'next_{NEAR}', f'next_{FOLLOWED}'))
 SHARES = ('absent_empty', 'refound', 'swapped', 'swapped_clips')
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from pixelrefer_model.sam2.network import Candidates, Features, Sam2Network, Selection
 from training.tracker.clips import Batch
+from training.tracker.points import draw_points
 
 #: How the first frame is prompted, and how often.
 PROMPTS = {'box': 0.45, 'click': 0.35, 'mask': 0.20}
@@ -26,41 +27,27 @@ class _Past:
     first: list[tuple[Tensor, Tensor, int]] = field(default_factory=list)
     good: list[tuple[Tensor, Tensor, int]] = field(default_factory=list)
 
-    def selection(self, now: int, spatial: int) -> Selection:
-        recent = self.good[::-1][:spatial]
+    def selection(self, now: int, spatial: int, first: int, good: int) -> Selection:
+        """What is attended to at frame `now`, made up to so many prompted and other frames."""
+        begun = self.first + _NOTHING * (first - len(self.first))
+        later = self.good[::-1] + _NOTHING * (good - len(self.good))
         return Selection(
-            [(memory, 0) for memory, _, _ in self.first]
-            + [(memory, place) for place, (memory, _, _) in enumerate(recent, 1)],
-            [(pointer, float(now - t)) for _, pointer, t in self.first + self.good[::-1]])
+            [(memory, 0) for memory, _, _ in begun]
+            + [(memory, place) for place, (memory, _, _) in enumerate(later[:spatial], 1)],
+            [(pointer, float(now - t)) for _, pointer, t in begun + later])
 
 
-def draw_points(masks: np.ndarray, kind: str, rng: np.random.Generator
-                ) -> tuple[Tensor, Tensor]:
-    """Prompts for masks bool [N, S, S]: points float [N, P, 2] in input pixels, labels [N, P].
+#: A frame of which nothing is remembered.
+_NOTHING: list[tuple[None, None, int]] = [(None, None, 0)]
 
-    Boxes are shaken by up to a tenth of their sides; clicks fall anywhere on the object, rather
-    away from its border.
-    """
-    size, points, labels = masks.shape[-1], [], []
-    for mask in masks:
-        ys, xs = np.nonzero(mask)
-        if not len(ys):
-            ys, xs = np.array([0, size - 1]), np.array([0, size - 1])
-        if kind == 'box':
-            corners = np.array([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1], float)
-            sides = np.tile(corners[2:] - corners[:2], 2)
-            corners += np.clip(rng.normal(0, 0.04, 4), -0.1, 0.1) * sides + rng.normal(0, 0.5, 4)
-            points.append(np.clip(corners, 0, size).reshape(2, 2) - 0.5)
-            labels.append([2, 3])
-        else:
-            picks = rng.integers(0, len(ys), 4)
-            # of four random pixels the one nearest to the middle, half of the time
-            middle = np.hypot(ys[picks] - ys.mean(), xs[picks] - xs.mean())
-            pick = picks[middle.argmin()] if rng.random() < 0.5 else picks[0]
-            points.append([[xs[pick] + rng.uniform(-0.5, 0.5), ys[pick] + rng.uniform(-0.5, 0.5)]])
-            labels.append([1])
-    return (torch.tensor(np.stack(points), dtype=torch.float32),
-            torch.tensor(labels, dtype=torch.int32))
+
+def selections(pasts: list[_Past], now: int, spatial: int, even: bool) -> list[Selection]:
+    """What each object attends to. even: equally long for all, so that all are one batch, which
+    saves a GPU launches; a CPU would only multiply zeros."""
+    if not even:
+        return [past.selection(now, spatial, len(past.first), len(past.good)) for past in pasts]
+    first, good = (max(map(len, some)) for some in zip(*((p.first, p.good) for p in pasts)))
+    return [past.selection(now, spatial, first, good) for past in pasts]
 
 
 def mask_loss(logits: Tensor, truth: Tensor) -> Tensor:
@@ -80,6 +67,11 @@ def overlap(logits: Tensor, truth: Tensor) -> Tensor:
     """IoU of thresholded logits [N, k, h, w] with soft truth [N, h, w] -> [N, k]."""
     guess, true = logits > 0, (truth > 0.5)[:, None]
     return (guess & true).sum((2, 3)) / (guess | true).sum((2, 3)).clamp(min=1)
+
+
+def _mean(values: Tensor, where: Tensor) -> Tensor:
+    """Mean of values [N] `where` bool [N]; NaN where there are none."""
+    return (values * where).sum() / where.sum()
 
 
 @dataclass
@@ -107,10 +99,13 @@ class Rollout:
         which costs little, since the frames are encoded already.
         """
         network = self.network
-        count, objects, frames = batch.masks.shape[:3]
+        batch = batch.to(network.device)
+        masks = batch.masks
+        count, objects, frames = masks.shape[:3]
         encoded = network.encode(batch.pixels.flatten(0, 1))
-        owner = torch.arange(count).repeat_interleave(objects)
-        masks, present = batch.masks.flatten(0, 1), batch.present.flatten(0, 1)
+        owner = torch.arange(count, device=masks.device).repeat_interleave(objects)
+        masks = masks.flatten(0, 1)
+        present = masks.flatten(2).any(2)
         pasts = [_Past() for _ in owner]
         spatial = network.config.num_maskmem - 1
         second = int(self.rng.integers(1, frames)) if frames > 1 and \
@@ -128,10 +123,11 @@ class Rollout:
                 prompted = t == 0 or t == second
                 points = labels = None
                 if prompted:
-                    points, labels = draw_points(truth.numpy(), 'click' if kind == 'mask' or t
-                                                 else kind, self.rng)
+                    points, labels = draw_points(truth, 'click' if kind == 'mask' or t else kind,
+                                                 self.rng)
                 image = network.unconditioned(features.coarse) if t == 0 else network.condition(
-                    features.coarse, [past.selection(t, spatial) for past in pasts])
+                    features.coarse, selections(
+                        pasts, t, spatial, even=masks.is_cuda))
                 found = network.candidates(image, features.fine, points, labels,
                                            self._coarse(truth) if hint and t == 0 else None)
                 ambiguous = prompted and network.multimask(
@@ -139,18 +135,18 @@ class Rollout:
                 loss, quality = self._cost(found, target, seen, ambiguous)
                 losses.append(loss)
                 shown = network.choose(found, ambiguous)
-                overlaps.append(float(quality[seen].mean()) if seen.any() else float('nan'))
-                if not seen.all():
-                    absent.append(float((found.score[~seen] <= 0).float().mean()))
+                overlaps.append(_mean(quality, seen))
+                absent.append(_mean((found.score <= 0).float(), ~seen))
                 score = found.score
             if t + 1 < frames:
                 self._remember(features, shown.logits, full, score, found, truth, seen, pasts, t,
                                prompted=full is not None or t in (0, second), forced=forced)
+        everyone = torch.arange(len(owner), device=masks.device)
         for other in fresh:
-            at = torch.from_numpy(self.rng.integers(0, frames, len(owner)))
+            at = torch.from_numpy(self.rng.integers(0, frames, len(owner))).to(masks.device)
             features = encoded.rows(owner * frames + at)
-            truth, seen = masks[torch.arange(len(owner)), at], present[torch.arange(len(owner)), at]
-            points, labels = draw_points(truth.numpy(), other, self.rng)
+            truth, seen = masks[everyone, at], present[everyone, at]
+            points, labels = draw_points(truth, other, self.rng)
             found = network.candidates(network.unconditioned(features.coarse), features.fine,
                                        points, labels)
             loss, _ = self._cost(found, F.avg_pool2d(truth[:, None].float(), 2)[:, 0], seen,
@@ -158,8 +154,10 @@ class Rollout:
             losses.append(loss)
         if not losses:
             return Score(torch.zeros((), requires_grad=True), [], float('nan'))
-        return Score(torch.stack(losses).mean(), overlaps,
-                     float(np.mean(absent)) if absent else float('nan'))
+        # Read at the end: what is read before stops the device until it has caught up, as what is
+        # remembered does once a frame.
+        return Score(torch.stack(losses).mean(), torch.stack(overlaps).tolist() if overlaps else [],
+                     float(torch.stack(absent).nanmean()) if absent else float('nan'))
 
     def _coarse(self, truth: Tensor) -> Tensor:
         """A blurred, shaken mask as a dense prompt, logits [N, 1, 4h, 4w]."""
@@ -181,7 +179,7 @@ class Rollout:
         loss = cost[:, 0]
         if ambiguous:
             loss = loss + cost[:, 1:].min(1).values
-            row = torch.arange(len(loss))
+            row = torch.arange(len(loss), device=loss.device)
             chosen = quality[row, 1 + found.iou[:, 1:].argmax(1)]
         loss = loss + (found.iou[:, take] - quality).abs().mean(1)
         weight = seen.float()
@@ -193,7 +191,7 @@ class Rollout:
                   found: Candidates | None, truth: Tensor, seen: Tensor, pasts: list[_Past],
                   t: int, prompted: bool, forced: float) -> None:
         network = self.network
-        given = torch.from_numpy(self.rng.random(len(pasts)) < forced)
+        given = torch.from_numpy(self.rng.random(len(pasts)) < forced).to(seen.device)
         taken = torch.where(given, seen, score > 0)
         if prompted:
             taken = taken | seen
@@ -207,10 +205,10 @@ class Rollout:
         else:
             pointer = network.given(features, truth.float())[0].pointer
         memory = network.remember(features.coarse, full, taken.float() - 0.5,
-                                  torch.full((len(pasts),), prompted) | given)
-        for row, past in enumerate(pasts):
-            entry = memory[row], pointer[row], t
-            if t == 0 or (prompted and taken[row]):
-                past.first.append(entry)
-            elif taken[row]:
-                past.good.append(entry)
+                                  given | prompted)
+        # unbound at once: taken row by row, each would hand back a gradient of the whole batch
+        for past, here, *entry in zip(pasts, taken.tolist(), memory.unbind(), pointer.unbind()):
+            if t == 0 or (prompted and here):
+                past.first.append((*entry, t))
+            elif here:
+                past.good.append((*entry, t))
