@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 SCRIPT = Path(__file__).parents[2] / 'training' / 'evaluate.py'
-TRACKER = {'box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame', 'click_next_30',
-           'mask_prompt_frame', 'mask_next_30', 'absent_empty', 'refound', 'swapped',
-           'swapped_clips'}
+TRACKER = {'box_prompt_frame', 'box_next_10', 'box_next_30', 'click_prompt_frame', 'click_next_10',
+           'click_next_30', 'mask_prompt_frame', 'mask_next_10', 'mask_next_30', 'absent_empty',
+           'refound', 'swapped', 'swapped_clips'}
 REFER = {'category', 'colour', 'pattern', 'relation', 'support', 'same_colour', 'motion',
          'motion_still', 'count', 'caption', 'small_category', 'small_colour', 'size', 'position',
          'choice', 'is_so', 'unseen_category', 'unseen_colour', 'sure', 'faint', 'not_faint'}
