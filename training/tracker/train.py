@@ -44,7 +44,7 @@ from training.tracker.rollout import PROMPTS, Rollout
 from training.world import Contract, World
 
 LAST_RATE, WARM_STEPS = 1e-5, 60
-#: Of the running average, by what a step is worth: a GPU's has ten times as many clips.
+#: Of the running average, by what a step is worth: a GPU's has 8 to 20 times as many clips.
 AVERAGE = {'cpu': 0.996, 'cuda': 0.99}
 #: First prompts on any frame of a clip: decoding costs little once the frames are encoded.
 FRESH = ('box', 'click', 'box', 'click')
@@ -259,8 +259,9 @@ def main() -> None:
                         help='test scenes for the model card, 0 for none')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--loaders', type=int, help='processes that make batches ahead, through '
-                        '/dev/shm (8 on cuda, else none)')
-    parser.add_argument('--renderers', type=int, help='processes that render (6 on cuda, else 1)')
+                        '/dev/shm (8 on cuda, else none; the packaged tracker: 4)')
+    parser.add_argument('--renderers', type=int, help='processes that render (6 on cuda, '
+                        'else 1; the packaged tracker: 5)')
     given = parser.parse_args()
     on_gpu = given.device == 'cuda'
     given.processes = 1 if on_gpu else given.processes
