@@ -117,7 +117,7 @@ class LookPolicy:
     @classmethod
     def closer(cls) -> 'LookPolicy':
         """As the packaged tracker was measured."""
-        return cls(looks=2)
+        return cls(looks=2, following=160)
 
 
 @dataclass(frozen=True)

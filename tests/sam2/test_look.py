@@ -21,6 +21,8 @@ from training.tracker.measure import LEAST_PROMPTED, iou, make_prompt
 from training.world import World
 
 BOX = Box(24, 34, 56, 66)
+#: What is prompted is looked at again, what is followed is not.
+PROMPTS = LookPolicy(looks=2)
 
 
 @pytest.fixture(scope='module')
@@ -44,7 +46,7 @@ def encoded(model):
     (Box(24, 34, 56, 66, Click.at(40, 50)), 1), (MaskPrompt(disc_mask()), 0),
     (Box(0, 0, WIDTH, HEIGHT), 0)])
 def test_a_box_is_looked_at_once_more_and_a_click_twice(model, encoded, prompt, looks):
-    tracker = ObjectTracker(model, look=LookPolicy.closer())
+    tracker = ObjectTracker(model, look=PROMPTS)
     tracker.add('it', prompt, frame(0))
     assert encoded['images'] == 1 + looks
     assert tracker.encoded == 1
@@ -56,7 +58,7 @@ def test_nothing_is_looked_at_again_unless_the_policy_says_so(model, encoded):
 
 
 def test_following_and_corrections_that_rest_on_memory_are_never_looked_at_again(model, encoded):
-    tracker = ObjectTracker(model, look=LookPolicy.closer())
+    tracker = ObjectTracker(model, look=PROMPTS)
     tracker.add('it', BOX, frame(0))
     encoded.clear()
     tracker.step(frame(1))
@@ -65,7 +67,7 @@ def test_following_and_corrections_that_rest_on_memory_are_never_looked_at_again
 
 
 def test_points_that_add_to_those_of_the_first_frame_are_looked_at_again(model, encoded):
-    tracker = ObjectTracker(model, look=LookPolicy.closer())
+    tracker = ObjectTracker(model, look=PROMPTS)
     tracker.add('it', Click.at(40, 50), frame(0))
     encoded.clear()
     tracker.correct('it', Click.at(44, 52), frame(0))
@@ -73,7 +75,7 @@ def test_points_that_add_to_those_of_the_first_frame_are_looked_at_again(model, 
 
 
 def test_corrections_that_only_say_where_the_object_is_not_are_not_looked_at(model):
-    tracker = ObjectTracker(model, look=LookPolicy.closer())
+    tracker = ObjectTracker(model, look=PROMPTS)
     for t in range(3):
         tracker.step(frame(t))
     tracker.add('it', BOX, frame(2))
@@ -85,7 +87,7 @@ def test_corrections_that_only_say_where_the_object_is_not_are_not_looked_at(mod
 @pytest.mark.parametrize('box', [(0, 0, 3, 3), (637, 477, 640, 480), (300, 200, 340, 420),
                                  (0, 0, 640, 480), (10, 10, 600, 20)])
 def test_a_window_holds_its_box_within_the_frame_and_is_squeezed_as_the_frame_is(box):
-    window = Window.around(box, 640, 480, LookPolicy.closer())
+    window = Window.around(box, 640, 480, PROMPTS)
     assert 0 <= window.x0 <= box[0] and box[2] <= window.x1 <= 640
     assert 0 <= window.y0 <= box[1] and box[3] <= window.y1 <= 480
     wide, high = (window.x1 - window.x0) / 640, (window.y1 - window.y0) / 480

@@ -10,7 +10,7 @@ import shutil
 import textwrap
 from pathlib import Path
 
-from pixelrefer_model.sam2.checkpoint import load_model
+from pixelrefer_model.sam2.checkpoint import load_model, look_of
 from training.card_arguments import card_arguments
 from training.tracker.measure import (
     BACK_WITHIN, LEAST_JUDGED, LEAST_PROMPTED, MOST_OBJECTS, Figure)
@@ -63,7 +63,7 @@ def write_card(folder: Path, training: dict, figures: dict[str, Figure | None], 
     """
     model = load_model(folder)
     count = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    side = model.config.image_size
+    side, look = model.config.image_size, look_of(folder, model.config)
     size = (folder / 'model.safetensors').stat().st_size / 1e6
     phases = '\n'.join(
         f'| to {phase["until"]:.0%} | {phase["size"]} | {phase["frames"]} | {phase["clips"]} x '
@@ -82,8 +82,9 @@ for real cameras use `facebook/sam2.1-hiera-*`, which load into the same code.
 * config.json is that of transformers' `Sam2VideoModel`: Hiera encoder, two-way mask decoder, memory
   attention of {model.config.memory_attention_num_layers} layers, memory of the prompted frames and
   {model.config.num_maskmem - 1} others, {model.config.max_object_pointers_in_encoder} pointers.
-* `prompt_look` in config.json: what a box or a click selects is looked at once more, enlarged, before it
-  is followed (`LookPolicy`).
+* `prompt_look` in config.json (`LookPolicy`): what a box or a click selects is looked at once more, enlarged,
+  before it is followed; and what is followed once more in every frame, at an input of {look.following} px, for the
+  mask that is given out.
 
 ## Data
 
