@@ -120,7 +120,7 @@ class RegionBatch:
 
     def to(self, device: torch.device | str) -> 'RegionBatch':
         """The same on another device."""
-        return _to(self, torch.device(device))
+        return moved(self, torch.device(device))
 
 
 def collate(inputs: Sequence[RegionInputs], kmeans: KMeansInit = EvenlySpaced(),
@@ -272,12 +272,15 @@ def _pictures(images: ImageInputs, starts: np.ndarray) -> Pictures:
     return Pictures(torch.from_numpy(np.concatenate(rows)), torch.from_numpy(kept), images.tokens)
 
 
-def _to(value: object, device: torch.device) -> object:
-    """Every tensor of nested dataclasses and lists on `device`."""
+def moved(value: object, device: torch.device) -> object:
+    """Every tensor of nested dataclasses, lists, tuples and dicts on `device`."""
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
-    if isinstance(value, list):
-        return [_to(v, device) for v in value]
+    if isinstance(value, (list, tuple)):
+        return type(value)(moved(v, device) for v in value)
+    if isinstance(value, dict):
+        return {k: moved(v, device) for k, v in value.items()}
     if is_dataclass(value):
-        return type(value)(**{f.name: _to(getattr(value, f.name), device) for f in fields(value)})
+        return type(value)(**{
+            f.name: moved(getattr(value, f.name), device) for f in fields(value)})
     return value

@@ -5,17 +5,21 @@ import json
 import shutil
 from dataclasses import asdict
 
+import pytest
+
 from pixelrefer_model.engine import TINY
 from training.refer.card import TENSES_HEADING, write_card
-from training.tenses.trainer import TenseRecipe
+from training.tenses.recipe import TenseRecipe
 
 
-def test_a_card_of_the_tenses_tells_the_stages_before_once(tmp_path):
+@pytest.mark.parametrize('device, made', [
+    ('cpu', '1 processes of one CPU thread each'), ('NVIDIA H200', 'NVIDIA H200')])
+def test_a_card_of_the_tenses_tells_the_stages_before_once(tmp_path, device, made):
     run, checkpoint = tmp_path / 'run', tmp_path / 'checkpoint'
     run.mkdir()
     shutil.copytree(TINY['refer'], checkpoint)
     (run / 'recipe.json').write_text(json.dumps(
-        {**asdict(TenseRecipe(minutes=7.0)), 'shards': 3, 'processes': 1}))
+        {**asdict(TenseRecipe(minutes=7.0)), 'shards': 3, 'processes': 1, 'device': device}))
     (run / 'log.jsonl').write_text(json.dumps(
         {'step': 5, 'seconds': 420.0, 'records': 12, 'held_out': {'moved': 0.5},
          'before': {'colour': 1.0}}) + '\n')
@@ -27,5 +31,6 @@ def test_a_card_of_the_tenses_tells_the_stages_before_once(tmp_path):
         write_card(run, figures, checkpoint, 1, 20, 'A note.')
         card = (checkpoint / 'README.md').read_text()
         assert card.count(stages) == card.count(TENSES_HEADING) == card.count('## Limits') == 1
-        assert '--minutes 7' in card and '5 steps' in card and 'A note.' in card
+        assert '--minutes 7' in card and 'A note.' in card
+        assert f'{made}, 5 steps (7.0 minutes)' in card
         assert (checkpoint / 'tenses.png').exists()

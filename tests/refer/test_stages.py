@@ -10,7 +10,7 @@ from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite
 from training.refer.records import Record, make_record
-from training.refer.sizes import tiny_config
+from training.refer.sizes import tiny_config, with_words
 from training.refer.start import weights_of
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import HEADS, Recipe, Trainer
@@ -74,7 +74,8 @@ def test_a_run_is_as_long_as_its_own_clock_says(pool):
 
 def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path):
     tokenizer, packaged = train_tokenizer(), PixelReferLite.from_checkpoint(TINY['refer'])
-    model = weights_of(TINY['refer'], tiny_config(tokenizer), tokenizer)
+    config = with_words(packaged.config, tokenizer)
+    model = weights_of(TINY['refer'], config, tokenizer)
     old = Tokenizer.from_folder(TINY['refer'])
     for name, value in packaged.state_dict().items():
         if not name.endswith(('embed_tokens.weight', 'lm_head.weight')):
@@ -83,8 +84,7 @@ def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path)
     assert torch.equal(model.model.embed_tokens.weight[mug[0]],
                        packaged.model.embed_tokens.weight[mug[1]])
     assert len(model.model.embed_tokens.weight) == len(tokenizer)
-    wider = tiny_config(tokenizer)
-    wider = replace(wider, vision=replace(wider.vision, intermediate_size=96))
+    wider = replace(config, vision=replace(config.vision, intermediate_size=96))
     with pytest.raises(RuntimeError, match='size mismatch'):
         weights_of(TINY['refer'], wider, tokenizer)
 

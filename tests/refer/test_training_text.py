@@ -43,11 +43,11 @@ def test_a_training_sequence_is_the_prompt_of_inference_and_its_answer():
         answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
         assert batch.ids[0].tolist() == head + answer
         assert torch.equal(tokens.flatten(0, 1)[batch.rows], prompt.tokens)
-        assert batch.targets[0][batch.targets[0] >= 0].tolist() == answer
+        assert batch.truth.tolist() == answer
         with torch.no_grad():
-            scores, truth = trainer.answer_scores(trainer.states(tokens, batch)[0], batch)
+            scores = trainer.answer_scores(trainer.states(tokens, batch)[0], batch)
         said = collect(language.generate([prompt], max_new_tokens=1), 1)[0]
-        assert said.token_ids == [int(scores[0].argmax())] and truth.tolist() == answer
+        assert said.token_ids == [int(scores[0].argmax())]
 
 
 def test_a_probed_word_is_found_at_its_last_token_in_its_own_sequence():
@@ -58,11 +58,12 @@ def test_a_probed_word_is_found_at_its_last_token_in_its_own_sequence():
         Asked(Item('count', 'How many boxes are there?', (0, 1), '2', (('boxes', 2),)),
               [[0], [1]], None)]
     batch, = sequences(asked, K, tokenizer, buckets=1)
-    found = [(tokenizer.decode([int(batch.ids[row, at])]), number)
-             for row, at, number in batch.probes.tolist()]
+    ids = batch.ids.flatten()
+    found = [(tokenizer.decode([int(ids[at])]), number)
+             for at, number in zip(batch.probes.tolist(), batch.matches.tolist(), strict=True)]
     assert sorted(found) == [(' boxes', 2), (' can', 0), (' mug', 1)]
-    letters = {word: tokenizer.decode(batch.ids[row, at - 2:at].tolist())
-               for (word, _), (row, at, _) in zip(found, batch.probes.tolist())}
+    letters = {word: tokenizer.decode(ids[at - 2:at].tolist())
+               for (word, _), at in zip(found, batch.probes.tolist(), strict=True)}
     assert 'B' in letters[' mug'] and 'A' in letters[' can']
     with pytest.raises(ValueError):
         word_end([1, 2, 3], [3, 4])
@@ -76,11 +77,11 @@ def test_padding_changes_no_score():
     tokens = torch.randn(4, K, model.config.language.hidden_size)
     with torch.no_grad():
         together, = sequences(ASKED, K, tokenizer, buckets=1)
-        scores, _ = trainer.answer_scores(trainer.states(tokens, together)[0], together)
+        scores = trainer.answer_scores(trainer.states(tokens, together)[0], together)
         alone = []
         for one in sorted(ASKED, key=lambda a: len(a.regions[0]) * 100 + len(a.regions)):
             batch, = sequences([one], K, tokenizer, buckets=1)
-            alone.append(trainer.answer_scores(trainer.states(tokens, batch)[0], batch)[0])
+            alone.append(trainer.answer_scores(trainer.states(tokens, batch)[0], batch))
     lengths = [len(a) for a in alone]
     assert len(scores) == sum(lengths)
     both = sorted(map(tuple, scores.sum(1, keepdim=True).round(decimals=2).tolist()))

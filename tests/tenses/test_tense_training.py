@@ -16,8 +16,10 @@ from training.refer.texts import sequences
 from training.tenses.kinds import RECENTLY
 from training.tenses.pictures import Picture
 from training.tenses.prompts import asked_of, evidence_of, facts_of_query
+from training.tenses.recipe import TenseRecipe, recipe_of
+from training.tenses.step import READ, later, scene_of, spread
 from training.tenses.tokenizer import tense_tokenizer
-from training.tenses.trainer import READ, TenseRecipe, TenseTrainer, later, scene_of, spread
+from training.tenses.trainer import TenseTrainer
 from training.tenses.watching import time_of
 
 
@@ -92,8 +94,8 @@ def test_only_the_language_model_learns_and_a_run_goes_on_where_its_state_was_ta
 
 def test_a_step_asks_of_the_past_and_what_was_asked_before_too(records):
     made = trainer()
-    made.questioner.rng.seed(1)
-    tokens, asked = made.asked(records[:2])
+    made.maker.questioner.rng.seed(1)
+    tokens, asked = made.maker.asked(records[:2], made.late)
     assert len(tokens) == sum(len(record.regions) for record in records[:2])
     assert all(0 <= row < len(tokens) for one in asked for rows in one.regions for row in rows)
     first = [one for one in asked if one.regions[0][0] < len(records[0].regions)]
@@ -105,8 +107,8 @@ def test_more_is_asked_of_what_goes_on_and_comes_next(records):
     counts = []
     for ahead in (0, 3):
         made = trainer(ahead=ahead)
-        made.questioner.rng.seed(1)
-        asked = [one for one in made.asked(records[:2])[1]
+        made.maker.questioner.rng.seed(1)
+        asked = [one for one in made.maker.asked(records[:2], made.late)[1]
                  if one.regions[0][0] < len(records[0].regions)]
         counts.append(sum(one.item.kind in RECENTLY for one in asked))
     assert counts[1] == counts[0] + 3
@@ -114,9 +116,9 @@ def test_more_is_asked_of_what_goes_on_and_comes_next(records):
 
 def test_what_is_read_rests_on_the_history_and_a_moment_or_two(records):
     made = trainer()
-    made.questioner.rng.seed(1)
+    made.maker.questioner.rng.seed(1)
     start = len(records[0].regions)
-    read = [one for one in made.asked(records[:2])[1] if one.regions[0][0] >= start]
+    read = [one for one in made.maker.asked(records[:2], made.late)[1] if one.regions[0][0] >= start]
     assert 1 < len(read) <= 5 and {one.item.kind for one in read} <= set(READ)
     assert all(1 <= len(rows) <= 2 for one in read for rows in one.regions)
     assert all(len(rows) == len(times) for one in read
@@ -175,13 +177,22 @@ def test_without_places_a_history_tells_no_motion_and_says_that_it_cannot(record
 
 def test_once_it_can_read_it_is_drilled_less_and_asked_more_of_what_is_seen(records, monkeypatch):
     drilled, seen = [], []
-    monkeypatch.setattr('training.tenses.trainer.draw_drill',
+    monkeypatch.setattr('training.tenses.step.draw_drill',
                         lambda *_: drilled.append(made) or made.drill)
     for late in (1.0, 0.0):
         made = trainer(drills=6, late=late)
-        made.questioner.rng.seed(1)
+        made.maker.questioner.rng.seed(1)
         made.drill = None
-        asked = made.asked(records[:1])[1]
+        asked = made.maker.asked(records[:1], made.late)[1]
         seen.append(sum(one is not None for one in asked))
         assert drilled.count(made) == (6 if late else 0)
     assert seen[1] > seen[0]
+
+
+def test_on_a_gpu_a_run_has_more_scenes_and_drills_less_where_it_can_read_already():
+    cpu, gpu, again = (recipe_of(None, 3, *given) for given in (
+        (False, False), (False, True), (True, True)))
+    assert cpu == TenseRecipe(seed=3) and gpu.scenes == again.scenes > cpu.scenes
+    assert (gpu.late, again.late, again.heads_later) == (0.4, 0.0, 0.0)
+    assert again.drills[0] < gpu.drills[0] and again.rate < gpu.rate
+    assert recipe_of(7.0, 3, True, True).minutes == 7.0

@@ -30,10 +30,11 @@ from training.refer.measure import held_out_scenes, measure_refer
 from training.refer.pool import Pool
 from training.refer.products import low_precision_products, multiplies_bfloat16
 from training.refer.scenes import make_scene
-from training.refer.sizes import tiny_config
+from training.refer.sizes import tiny_config, with_words
 from training.refer.start import first_weights, weights_of
 from training.refer.tokenizer import train_tokenizer
-from training.refer.trainer import Recipe, Trainer
+from training.refer.recipe import Recipe
+from training.refer.trainer import Trainer
 from training.world import Contract, World
 
 SHOWN = ('category', 'small_category', 'colour', 'pattern', 'relation', 'support', 'motion',
@@ -88,7 +89,8 @@ def variants(minutes: float) -> tuple[Variant, ...]:
 def begin(variant: Variant, start: Path, tokenizer: Tokenizer, pool: Pool, contract: Contract
           ) -> PixelReferLite:
     """The variant's model before its training."""
-    config = variant.config(tiny_config(tokenizer))
+    config = variant.config(tiny_config(tokenizer) if variant.minutes else with_words(
+        PixelReferConfig.from_folder(start), tokenizer))
     torch.manual_seed(SMALL['seed'])
     if variant.minutes:
         some = [make_scene(record, config, EncodePolicy.robot(), contract, most=5, rng=None)

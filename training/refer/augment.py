@@ -25,6 +25,12 @@ def vary_colour(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return varied
 
 
+def without_colour(image: np.ndarray) -> np.ndarray:
+    """The image in shades of grey, uint8 [H, W, 3] in and out: a kind has to be told by its form,
+    and there is nothing in it of the pairs of kind and colour that training must not see."""
+    return cv2.cvtColor(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+
+
 def spoil_mask(mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A mask as a tracker may give it, spoiled once or twice: bool [H, W] in and out."""
     for _ in range(int(rng.integers(1, 3))):

@@ -87,14 +87,14 @@ TRAINING = '''\
 
 `./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}
 {start}`:
-{processes} processes of one CPU thread each, {steps} steps, {regions} region presentations out of
-{shards} shards of 150 rendered scenes ({hours:.1f} hours). Two stages: for the first {share:.0f} %
+{device}, {steps} steps, {regions} region presentations out of
+{shards} shards of 150 rendered scenes ({time}). Two stages: for the first {share:.0f} %
 of the time {learning} auxiliary heads (category, colour,
 pattern, size, place, support, motion; per token and per cell), then everything learns questions and
 answers too.
 Muon for the matrices of the layers, AdamW for the rest, rate {rate}, cosine, decay {decay};
 batches of {singles} frames and {clips} clips of four in each process; {spoiled:.0f} % of the masks are
-spoiled as a tracker would, half of the scenes mirrored.
+spoiled as a tracker would, half of the scenes mirrored, {grey:.0f} % shown without colours.
 {note}
 ![Held-out accuracy over minutes of training](curve.png)
 '''
@@ -106,7 +106,7 @@ TENSES = '''\
 
 `./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:.0f} --seed {run_seed}
 --shards {shards}`: from then on the language model alone, with {layers} layers;
-{processes} processes of one CPU thread each, {steps} steps ({hours:.1f} hours), {scenes} scenes of {shortest:.0f}
+{device}, {steps} steps ({time}), {scenes} scenes of {shortest:.0f}
 to {longest:.0f} s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
 docs/accuracy/tenses.md.
 {note}
@@ -141,9 +141,9 @@ def _training(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
     return TRAINING.format(
         spoiled=100 * SPOILED, minutes=recipe['minutes'], run_seed=recipe['seed'],
         steps=last['step'], regions=f'{last["regions"]:,}', shards=recipe['shards'],
-        hours=last['seconds'] / 3600, share=100 * recipe['vision'], rate=recipe['rate'],
+        time=_time(last['seconds']), share=100 * recipe['vision'], rate=recipe['rate'],
         decay=recipe['decay'], singles=recipe['singles'], clips=recipe['clips'],
-        processes=recipe['processes'],
+        device=_device(recipe), grey=100 * recipe.get('grey', 0.0),
         start=f'--shards {recipe["shards"]}' + ' --start CHECKPOINT' * recipe['started'],
         learning='only the heads learn:' if recipe['started'] else
         'the vision tower and the region encoder learn from', note=note)
@@ -156,9 +156,19 @@ def _tenses(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
     return TENSES.format(
         before=before.split(TENSES_HEADING)[0].rstrip() + '\n', heading=TENSES_HEADING,
         minutes=recipe['minutes'], run_seed=recipe['seed'], shards=recipe['shards'],
-        layers=recipe['layers'], processes=recipe['processes'], steps=last['step'],
-        hours=last['seconds'] / 3600, scenes=last['records'], rate=recipe['rate'],
+        layers=recipe['layers'], device=_device(recipe), steps=last['step'],
+        time=_time(last['seconds']), scenes=last['records'], rate=recipe['rate'],
         decay=recipe['decay'], note=note, shortest=SECONDS[0], longest=SECONDS[1])
+
+
+def _device(recipe: dict) -> str:
+    """What a run was made with; runs before there was a choice were made on CPUs."""
+    device = recipe.get('device', 'cpu')
+    return device if device != 'cpu' else f'{recipe["processes"]} processes of one CPU thread each'
+
+
+def _time(seconds: float) -> str:
+    return f'{seconds / 3600:.1f} hours' if seconds >= 3600 else f'{seconds / 60:.1f} minutes'
 
 
 def _sizes(config: PixelReferConfig) -> dict[str, str]:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from pixelrefer_model.pixelrefer import PixelReferConfig
 from training.refer.facts import (
     AIR, CATEGORIES, COLOURS, COLUMNS, MOTIONS, PATTERNS, ROWS, SIZES, Fact)
+from training.refer.records import CLIP_FRAMES
 from training.refer.scenes import Scene, shift
 
 SUPPORTS = ('table', *CATEGORIES)
@@ -33,39 +34,56 @@ UNKNOWN = -100
 class Labels:
     """Targets of a step. words: per head int64 [R] (UNKNOWN where there is none). places: float
     [R, 6], camera and world position in metres. poses: float [U, 6], one per encoded frame.
-    clips: per object of a clip its regions, oldest first, and motion int64. shifts: float
-    [clips, 3], see `shift`."""
+    cells: int64 [M], the region of each selected cell; shares: float [M], one over the cells of its
+    region. seen: per object of a clip its regions, oldest first and the last repeated, int64
+    [C, V], which of them count, float [C, V] with sum 1, and its motion, int64 [C]. shifts: float
+    [C, 3], see `shift`."""
 
     words: dict[str, Tensor]
     places: Tensor
     poses: Tensor
-    clips: list[tuple[list[int], int]]
+    cells: Tensor
+    shares: Tensor
+    seen: Tensor
+    weights: Tensor
+    motions: Tensor
     shifts: Tensor
 
 
 def labels(scenes: list[Scene]) -> Labels:
     """Targets of scenes in the order in which `collate` packs their regions."""
     words = {name: [] for name in WORDS}
-    places, poses, clips, shifts, start = [], [], [], [], 0
+    places, poses, counts, shifts, start = [], [], [], [], 0
+    seen, weights, motions = [], [], []
     for scene in scenes:
         for view, i in scene.regions:
             fact = scene.facts[view][i]
             for name, (vocabulary, _) in WORDS.items():
                 word = _support(fact, scene.facts[view]) if name == 'support' \
                     else getattr(fact, name)
-                words[name].append(
-                    vocabulary.index(word) if word and fact.visible else UNKNOWN)
+                told = word and fact.visible and not (scene.grey and name == 'colour')
+                words[name].append(vocabulary.index(word) if told else UNKNOWN)
             places.append((*fact.camera, *fact.world))
+        counts += [len(cells) for cells in scene.inputs.cells]
         poses += [scene.poses[v] for v in dict.fromkeys(view for view, _ in scene.regions)]
         for i, motion in scene.motions.items():
             if motion:
                 rows = [start + r for r, (_, other) in enumerate(scene.regions) if other == i]
-                clips.append((rows, MOTIONS.index(motion)))
+                more = CLIP_FRAMES - len(rows)
+                seen.append(rows + rows[-1:] * more)
+                weights.append([1 / len(rows)] * len(rows) + [0.0] * more)
+                motions.append(MOTIONS.index(motion))
                 shifts.append(shift(scene, i))
         start += len(scene.regions)
+    cells = torch.tensor(counts)
     return Labels({name: torch.tensor(values) for name, values in words.items()},
                   torch.tensor(np.array(places), dtype=torch.float32),
-                  torch.tensor(np.array(poses), dtype=torch.float32), clips,
+                  torch.tensor(np.array(poses), dtype=torch.float32),
+                  torch.arange(start).repeat_interleave(cells),
+                  (1 / cells.clamp(min=1)).repeat_interleave(cells),
+                  torch.tensor(seen, dtype=torch.long).reshape(-1, CLIP_FRAMES),
+                  torch.tensor(weights).reshape(-1, CLIP_FRAMES),
+                  torch.tensor(motions, dtype=torch.long),
                   torch.tensor(np.array(shifts), dtype=torch.float32).reshape(-1, 3))
 
 
@@ -93,17 +111,15 @@ class Heads(nn.Module):
                                     nn.Linear(out, len(MOTIONS) + 3))
 
     def difference_loss(self, hidden: Tensor, wanted: Tensor) -> Tensor:
-        """How well the language model's last state before an answer, [B, D], knows what the answer
-        compares, [B, 3] in metres, NaN where it compares nothing.
+        """How well the language model's last states before answers, [B, D], know what the answers
+        compare, [B, 3] in metres.
 
         The answer itself is one word that tells left from right; the metres behind it say with
         every example which way to go.
         """
-        asked = ~wanted.isnan().any(1)
-        if not asked.any():
+        if not len(wanted):
             return hidden.sum() * 0
-        return DIFFERENCE_WEIGHT * F.smooth_l1_loss(
-            self.difference(hidden[asked]), wanted[asked], beta=0.05)
+        return DIFFERENCE_WEIGHT * F.smooth_l1_loss(self.difference(hidden), wanted, beta=0.05)
 
     def match_loss(self, states: Tensor, numbers: Tensor) -> Tensor:
         """How well the language model's states [P, D] at the probed words know how many objects
@@ -116,37 +132,34 @@ class Heads(nn.Module):
             return states.sum() * 0
         return MATCH_WEIGHT * F.cross_entropy(self.match(states), numbers)
 
-    def losses(self, tokens: Tensor, cells: Tensor, counts: list[int], frames: Tensor,
-               wanted: Labels) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def losses(self, tokens: Tensor, cells: Tensor, frames: Tensor, wanted: Labels
+               ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Weighted losses and, per head, the predicted classes.
 
-        tokens [R, K, D]; cells [M, C] with `counts` per region; frames [U, S, C], features of each
-        frame's global image.
+        tokens [R, K, D]; cells [M, C]; frames [U, S, C], features of each frame's global image.
         """
         mean = self.norm(tokens.mean(1))
         losses, said = {}, {}
         for name, (_, weight) in WORDS.items():
             scores = self.words[name](mean)
-            losses[name] = weight * F.cross_entropy(scores, wanted.words[name],
-                                                    ignore_index=UNKNOWN)
+            known = (wanted.words[name] != UNKNOWN).sum().clamp(min=1)
+            losses[name] = weight * F.cross_entropy(
+                scores, wanted.words[name], ignore_index=UNKNOWN, reduction='sum') / known
             said[name] = scores.argmax(1)
-        repeats = torch.tensor(counts)
-        share = (1 / repeats.clamp(min=1)).repeat_interleave(repeats)
         for name, weight in CELL_WORDS.items():
-            each = F.cross_entropy(self.cells[name](cells),
-                                   wanted.words[name].repeat_interleave(repeats), reduction='none')
-            losses[f'cell_{name}'] = weight * (each * share).sum() / len(counts)
+            each = F.cross_entropy(self.cells[name](cells), wanted.words[name][wanted.cells],
+                                   reduction='none')
+            losses[f'cell_{name}'] = weight * (each * wanted.shares).sum() / len(tokens)
         losses['place'] = PLACE_WEIGHT * F.smooth_l1_loss(
             self.place(mean), wanted.places, beta=0.05)
         losses['pose'] = POSE_WEIGHT * F.smooth_l1_loss(
             self.pose(frames.mean(1)), wanted.poses, beta=0.05)
-        if wanted.clips:
-            seen = torch.stack([torch.cat([
-                mean[rows[0]], mean[rows[-1]], mean[rows[-1]] - mean[rows[0]],
-                mean[rows].mean(0)]) for rows, _ in wanted.clips])
-            scores, shifts = self.motion(seen).split((len(MOTIONS), 3), 1)
-            truth = torch.tensor([motion for _, motion in wanted.clips])
-            losses['motion'] = MOTION_WEIGHT * F.cross_entropy(scores, truth)
+        if len(wanted.seen):
+            first, last = mean[wanted.seen[:, 0]], mean[wanted.seen[:, -1]]
+            middle = (mean[wanted.seen] * wanted.weights[..., None]).sum(1)
+            scores, shifts = self.motion(torch.cat([first, last, last - first, middle], 1)).split(
+                (len(MOTIONS), 3), 1)
+            losses['motion'] = MOTION_WEIGHT * F.cross_entropy(scores, wanted.motions)
             losses['shift'] = SHIFT_WEIGHT * F.smooth_l1_loss(shifts, wanted.shifts, beta=0.02)
             said['motion'] = scores.argmax(1)
         return losses, said

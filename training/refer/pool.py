@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from training.ahead import WHOLE, Part
 from training.refer.records import Record, make_record, read_shard
 from training.refer.render import shard_path
 from training.world import Contract, World
@@ -20,43 +21,49 @@ CURVE_SEED = 1_900_000
 
 
 class Rendering:
-    """Renders the missing shards in another process, if it is to `start` one. Use as a context
-    manager."""
+    """Renders the missing shards in so many other processes, 0 where another run does. Use as a
+    context manager."""
 
-    def __init__(self, folder: Path, shards: int, seed: int, *, start: bool = True) -> None:
-        self.folder, self.shards, self.seed, self.start = folder, shards, seed, start
-        self._process: subprocess.Popen | None = None
+    def __init__(self, folder: Path, shards: int, seed: int, processes: int = 1) -> None:
+        self.folder, self.shards, self.seed, self.processes = folder, shards, seed, processes
+        self._started: list[subprocess.Popen] = []
 
     def __enter__(self) -> 'Rendering':
-        if self.start and not all(shard_path(self.folder, n).exists() for n in range(self.shards)):
-            self._process = subprocess.Popen(
-                [sys.executable, '-m', 'training.refer.render', '--out', str(self.folder),
-                 '--shards', str(self.shards), '--seed', str(self.seed)])
+        if self.processes and not all(
+                shard_path(self.folder, n).exists() for n in range(self.shards)):
+            # Several give way to what is made of their records.
+            nice = ['nice', '-n', '10'] if self.processes > 1 else []
+            self._started = [subprocess.Popen(
+                [*nice, sys.executable, '-m', 'training.refer.render', '--out', str(self.folder),
+                 '--shards', str(self.shards), '--seed', str(self.seed),
+                 '--part', f'{part}/{self.processes}']) for part in range(self.processes)]
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
-            self._process.terminate()
-            self._process.wait()
+        for process in self._started:
+            process.terminate()
+        for process in self._started:
+            process.wait()
 
     def wait(self, enough: int = ENOUGH_SHARDS) -> None:
         """Until training can begin. Raises RuntimeError when the renderer has failed."""
         wanted = min(enough, self.shards)
         while sum(1 for _ in self.folder.glob('shard-*.zip')) < wanted:
-            if self._process is not None and self._process.poll():
-                raise RuntimeError('the renderer ended with '
-                                   f'{self._process.returncode}; its output says why')
+            failed = [process.returncode for process in self._started if process.poll()]
+            if failed:
+                raise RuntimeError(f'a renderer ended with {failed[0]}; its output says why')
             time.sleep(1)
 
 
 class Pool:
-    """Records of every shard that is there, single frames and clips apart."""
+    """Records of every shard that is there, single frames and clips apart; of one of several
+    processes that read them, those of its `part`."""
 
-    def __init__(self, folder: Path, shards: int, seed: int) -> None:
+    def __init__(self, folder: Path, shards: int, seed: int, part: Part = WHOLE) -> None:
         self.singles: list[Record] = []
         self.clips: list[Record] = []
         self.seed = seed
-        self._left = [shard_path(folder, n) for n in range(shards)]
+        self._left = [shard_path(folder, n) for n in range(shards)[part.of_several]]
         self.refresh()
 
     def refresh(self) -> None:

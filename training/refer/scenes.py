@@ -7,7 +7,7 @@ import numpy as np
 
 from pixelrefer_model.pixelrefer import (
     EncodePolicy, PixelReferConfig, RegionInputs, prepare_regions)
-from training.refer.augment import spoil_mask, vary_colour
+from training.refer.augment import spoil_mask, vary_colour, without_colour
 from training.refer.facts import Fact, visible, with_motion
 from training.refer.records import Record
 from training.world import Contract
@@ -25,7 +25,7 @@ class Scene:
     inputs: all regions, view after view. regions: per region (view, object). facts: per view, of
     every object. poses: per view (world position, yaw off the table's axis, pitch, roll), float
     [6], mirrored with the image. seconds: per view. motions: per object its motion from the first
-    to the last view where it can be seen.
+    to the last view where it can be seen. grey: whether the images show no colours.
     """
 
     inputs: RegionInputs
@@ -34,6 +34,7 @@ class Scene:
     poses: list[np.ndarray]
     seconds: list[float]
     motions: dict[int, str | None]
+    grey: bool = False
 
     def region(self, view: int, thing: int) -> int | None:
         """Place of an object of a view among the regions, or None."""
@@ -46,13 +47,15 @@ class Scene:
 
 
 def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
-               contract: Contract, *, most: int, rng: np.random.Generator | None) -> Scene | None:
+               contract: Contract, *, most: int, rng: np.random.Generator | None,
+               grey: float = 0.0) -> Scene | None:
     """Choose at most `most` objects of a record and prepare them; None when none can be seen.
 
-    With `rng` the choice is random and the images and masks are augmented; without, the first
-    objects and the images as they are.
+    With `rng` the choice is random and the images and masks are augmented, this share of them into
+    shades of `grey`; without, the first objects and the images as they are.
     """
     flip = rng is not None and rng.random() < 0.5
+    greyed = rng is not None and rng.random() < grey
     seen = sorted({i for view in record.views for i in visible(view.facts)})
     if len(record.views) > 1:
         # A window needs the object at two moments.
@@ -66,6 +69,8 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
         image, seg = np.ascontiguousarray(view.image()), view.seg()
         if rng is not None and rng.random() < 0.8:
             image = vary_colour(image, rng)
+        if greyed:
+            image = without_colour(image)
         for i in chosen:
             fact = view.facts[i]
             if not fact.visible and not (fact.faint and len(record.views) == 1):
@@ -89,7 +94,7 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
         facts = [[fact.mirrored() for fact in view] for view in facts]
         motions = {i: mirrored.get(m, m) for i, m in motions.items()}
     poses = [pose_numbers(view.pose, flip) for view in record.views]
-    return Scene(inputs, regions, facts, poses, record.seconds, motions)
+    return Scene(inputs, regions, facts, poses, record.seconds, motions, greyed)
 
 
 def _motions(record: Record, chosen: list[int], contract: Contract) -> dict[int, str | None]:

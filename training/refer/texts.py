@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Questions of a step as token sequences, put together by the very function inference uses."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -30,6 +31,10 @@ COMPARED = ('relation', 'depth', 'is_left', 'is_right', 'is_in_front', 'is_behin
 RARE = ('same_colour', 'same_category', 'held', 'held_in')
 
 
+#: Kinds that are not asked where no colours are seen.
+COLOURED = ('colour', 'phrase', 'sentence', 'detailed', 'choice', 'is_colour', 'same_colour')
+
+
 @dataclass(frozen=True)
 class Asked:
     """A question about regions of a step.
@@ -51,18 +56,22 @@ class Asked:
 class Sequences:
     """Prompts with their answers, padded at the end.
 
-    ids: int64 [B, N]. rows: int64, the object token (region * K + k) of every `<REGION>` place in
-    order. targets: int64 [B, N], the next token where an answer is due, else -100. ends: int64 [B],
-    the last place of each prompt. differences: float [B, 3], NaN where nothing is compared. probes:
-    int64 [P, 3]: sequence, place of the last token of a probed word, how many objects match it.
+    ids: int64 [B, N]; places are counted through all of them, row by row. places, rows: int64 [T],
+    every `<REGION>` place in order and its object token (region * K + k). due, truth: int64 [A],
+    the places after which an answer's token comes, and that token. compared: int64 [C], the last
+    place of each prompt that compares, and differences: float [C, 3], what. probes, matches: int64
+    [P], the last token of each probed word, and how many objects match it.
     """
 
     ids: Tensor
+    places: Tensor
     rows: Tensor
-    targets: Tensor
-    ends: Tensor
+    due: Tensor
+    truth: Tensor
+    compared: Tensor
     differences: Tensor
     probes: Tensor
+    matches: Tensor
 
 
 class Questioner:
@@ -72,8 +81,9 @@ class Questioner:
         self.rng = rng
         self.asker = asker
 
-    def _draw(self, shares: dict[str, int]) -> str:
-        return self.rng.choices(list(shares), list(shares.values()))[0]
+    def _draw(self, shares: dict[str, int], grey: bool) -> str:
+        known = {kind: share for kind, share in shares.items() if not grey or kind not in COLOURED}
+        return self.rng.choices(list(known), list(known.values()))[0]
 
     def about(self, scene: Scene, offset: int, *, singles: int, pairs: int,
               windows: int) -> list[Asked]:
@@ -93,22 +103,23 @@ class Questioner:
             for _ in range(1 if clip else singles):
                 # At most one more try where an answer was ahead of the others.
                 item = self.asker.faint(i) if not facts[i].visible else \
-                    self.asker.single(self._draw(SINGLE_SHARES), facts, i) or \
-                    self.asker.single(self._draw(SINGLE_SHARES), facts, i)
+                    self.asker.single(self._draw(SINGLE_SHARES, scene.grey), facts, i) or \
+                    self.asker.single(self._draw(SINGLE_SHARES, scene.grey), facts, i)
                 if item:
                     asked.append(Asked(item, [[place[i]]], None))
-        asked += self._several(facts, place, 1 if clip else pairs)
+        asked += self._several(facts, place, 1 if clip else pairs, scene.grey)
         if clip:
             asked += self._windows(scene, offset, windows)
         return asked
 
-    def _several(self, facts: list, place: dict[int, int], pairs: int) -> list[Asked]:
+    def _several(self, facts: list, place: dict[int, int], pairs: int, grey: bool
+                 ) -> list[Asked]:
         asked = []
         things = [i for i in place if facts[i].visible]
         if len(things) < 2:
             return asked
         for _ in range(pairs):
-            kind = self._draw(PAIR_SHARES)
+            kind = self._draw(PAIR_SHARES, grey)
             order = shuffled_pairs(len(things), self.rng)
             for i, j in order if kind in RARE else order[:2]:
                 item = self.asker.pair(kind, facts, things[i], things[j])
@@ -120,7 +131,7 @@ class Questioner:
         for _ in range(GROUPS):
             count = self.rng.randint(2, min(4, len(things)))
             chosen = tuple(self.rng.sample(things, count))
-            kind = 'count' if self.rng.random() < 0.75 else 'count_colour'
+            kind = 'count' if grey or self.rng.random() < 0.75 else 'count_colour'
             item = self.asker.group(kind, facts, chosen)
             if item:
                 asked.append(Asked(item, [[place[k]] for k in chosen], None))
@@ -137,9 +148,9 @@ class Questioner:
             rows = [offset + scene.region(v, i) for v in views]
             seconds = [before + scene.seconds[v] for v in views]
             for _ in range(windows):
-                kind = self._draw(WINDOW_SHARES)
+                kind = self._draw(WINDOW_SHARES, scene.grey)
                 if kind == 'motion' and motion == 'still' and self.rng.random() < STILL_SKIPPED:
-                    kind = 'sentence'
+                    kind = 'category' if scene.grey else 'sentence'
                 item = self.asker.single(kind, facts, i, video=True)
                 if item:
                     moved = shift(scene, i) if item.kind == 'motion' else None
@@ -149,21 +160,50 @@ class Questioner:
 
 def sequences(asked: list[Asked], k: int, tokenizer: Tokenizer, *, buckets: int = 3
               ) -> list[Sequences]:
-    """Token sequences of like length together, in `buckets` batches."""
-    made = []
+    """Token sequences of like length together, in at most `buckets` batches with as little padding
+    as can be."""
+    made, answers = [], {}
     for one in asked:
         evidence = [Evidence(str(thing), _rows(regions, k), None if one.seconds is None
                              else one.seconds[n])
                     for n, (thing, regions) in enumerate(zip(one.item.objects, one.regions))]
         prompt = compose(one.item.text, evidence, facts=one.facts)
         head = tokenizer.encode(prompt.text)
-        answer = [*tokenizer.encode(one.item.answer), tokenizer.end_id]
+        answer = answers.get(one.item.answer)
+        if answer is None:  # many are the same
+            answer = answers[one.item.answer] = [
+                *tokenizer.encode(one.item.answer), tokenizer.end_id]
         probes = [(word_end(head, tokenizer.encode(f' {word}')), number)
                   for word, number in one.item.probes]
         made.append((head + answer, len(head), prompt.tokens[:, 0], one.difference, probes))
     made.sort(key=lambda one: len(one[0]))
-    size = -(-len(made) // buckets)
-    return [_padded(made[at:at + size]) for at in range(0, len(made), size)]
+    starts = cuts([len(ids) for ids, *_ in made], buckets)
+    return [_padded(made[start:end], tokenizer.region_id)
+            for start, end in zip(starts, [*starts[1:], len(made)], strict=True)]
+
+
+def cuts(lengths: Sequence[int], count: int) -> list[int]:
+    """Where the batches of sequences with these lengths, shortest first, begin, so that `count`
+    batches at most, each as wide as its longest, hold the fewest places."""
+    if not lengths:
+        return []
+    widths, ends = np.unique(lengths, return_counts=True)
+    ends = np.cumsum(ends)
+    # [i, j]: places of a batch from width i to width j.
+    places = (ends[None] - np.r_[0, ends[:-1]][:, None]) * widths[None]
+    places = np.where(np.tri(len(widths), dtype=bool).T, places, np.iinfo(np.int64).max // 4)
+    least, begins = places[0], []
+    for _ in range(min(count, len(widths)) - 1):
+        ways = np.minimum(np.r_[0, least[:-1]][:, None] + places, np.iinfo(np.int64).max // 4)
+        begins.append(ways.argmin(0))
+        least = ways.min(0)
+    starts, last = [], len(widths) - 1
+    for begin in reversed(begins):
+        starts.append(int(np.r_[0, ends][begin[last]]))
+        last = begin[last] - 1
+        if last < 0:
+            break
+    return sorted({0, *starts})
 
 
 def word_end(ids: list[int], word: list[int]) -> int:
@@ -180,16 +220,25 @@ def _rows(regions: list[int], k: int) -> Tensor:
 
 
 def _padded(made: list[tuple[list[int], int, Tensor, tuple[float, ...] | None,
-                             list[tuple[int, int]]]]) -> Sequences:
+                             list[tuple[int, int]]]], region_id: int) -> Sequences:
     longest = max(len(ids) for ids, *_ in made)
     ids = torch.zeros(len(made), longest, dtype=torch.long)
-    targets = torch.full((len(made), longest), -100)
-    for n, (sequence, head, *_) in enumerate(made):
+    due, truth, compared, differences, probes = [], [], [], [], []
+    for n, (sequence, head, _, difference, some) in enumerate(made):
         ids[n, :len(sequence)] = torch.tensor(sequence)
-        targets[n, head - 1:len(sequence) - 1] = ids[n, head:len(sequence)]
-    differences = [(np.nan,) * 3 if one is None else one for *_, one, _ in made]
-    probes = [(n, *probe) for n, (*_, some) in enumerate(made) for probe in some]
-    return Sequences(ids, torch.cat([rows for _, _, rows, *_ in made]), targets,
-                     torch.tensor([head - 1 for _, head, *_ in made]),
-                     torch.tensor(np.array(differences), dtype=torch.float32),
-                     torch.tensor(probes, dtype=torch.long).reshape(-1, 3))
+        start = n * longest
+        due += range(start + head - 1, start + len(sequence) - 1)
+        truth += sequence[head:]
+        probes += [(start + at, number) for at, number in some]
+        if difference is not None:
+            compared.append(start + head - 1)
+            differences.append(difference)
+    places = (ids == region_id).flatten().nonzero()[:, 0]
+    rows = torch.cat([rows for _, _, rows, *_ in made])
+    if len(places) != len(rows):
+        raise ValueError(f'{len(places)} places for {len(rows)} tokens')
+    probed = torch.tensor(probes, dtype=torch.long).reshape(-1, 2)
+    return Sequences(ids, places, rows, torch.tensor(due), torch.tensor(truth),
+                     torch.tensor(compared, dtype=torch.long),
+                     torch.tensor(np.array(differences), dtype=torch.float32).reshape(-1, 3),
+                     probed[:, 0].contiguous(), probed[:, 1].contiguous())

@@ -11,83 +11,51 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from pixelrefer_model.language import Tokenizer
-from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite, SeededPermutation, collate
+from pixelrefer_model.pixelrefer import PixelReferLite, RegionBatch
+from pixelrefer_model.pixelrefer.batch import moved
 from training.optimizer import Optimizer
-from training.refer.heads import UNKNOWN, Heads, Labels, labels
+from training.refer.heads import UNKNOWN, Heads, Labels
 from training.refer.pool import Pool
 from training.refer.questions import Asker
-from training.refer.records import Record
-from training.refer.scenes import Scene, make_scene
+from training.refer.recipe import (
+    HEADS, LANGUAGE, PARTS, VISION, Recipe, progress_of)
+from training.refer.scenes import Scene
+from training.refer.step import Step, StepMaker
 from training.refer.texts import Questioner, Sequences, sequences
 from training.together import Together
 from training.world import Contract
 
-
-#: Groups of parameters that learn by themselves, and how their names begin.
-HEADS, VISION, LANGUAGE = 'heads', 'vision', 'language'
-PARTS = {VISION: ('model.vision_encoder', 'model.region_encoder'),
-         LANGUAGE: ('model.layers', 'model.embed', 'model.norm')}
 #: What the names of matrices between hidden layers contain.
 HIDDEN = ('.self_attn.', '.mlp.', '.feat_linear.', '.fusion_attention')
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How it is trained. minutes: of training in all; vision: share of the first stage. singles,
-    clips: records of a step and process; objects: at most, of a single frame and of a clip.
-    pairs: questions about two objects per frame; asked: per object of a frame and of a window.
-    first: what learns in the first stage. steps: where not 0, it is over after so many, however
-    long they take."""
-
-    minutes: float = 100.0
-    vision: float = 0.38
-    first: tuple[str, ...] = (HEADS, VISION)
-    seed: int = 0
-    rate: float = 2e-3
-    last_rate: float = 0.02
-    warm_up: int = 80
-    decay: float = 0.03
-    clip: float = 1.0
-    singles: int = 4
-    clips: int = 2
-    objects: tuple[int, int] = (5, 3)
-    pairs: int = 10
-    asked: tuple[int, int] = (3, 3)
-    heads_later: float = 1.0
-    steps: int = 0
-
-
-@dataclass(frozen=True)
 class Encoded:
     """A step's scenes through the encoder: object tokens [R, K, D], losses and predictions of the
-    heads, and what they should have been."""
+    heads."""
 
     tokens: Tensor
     losses: dict[str, Tensor]
     said: dict[str, Tensor]
-    wanted: Labels
 
 
 class Trainer:
     """Model, heads, optimiser and the clock of a run: the wall's, or `time.process_time`, which
-    other work on the machine does not use up."""
+    other work on the machine does not use up. It learns on the device that the model is on."""
 
     def __init__(self, model: PixelReferLite, tokenizer: Tokenizer, recipe: Recipe,
                  contract: Contract, together: Together = Together(), *,
                  clock: Callable[[], float] = time.monotonic) -> None:
         self.model, self.tokenizer, self.recipe = model, tokenizer, recipe
         self.contract = contract
-        self.heads = Heads(model.config)
-        self.policy = EncodePolicy.robot()
+        self.heads = Heads(model.config).to(model.device)
         self.together, self.clock = together, clock
-        rng = Random(recipe.seed)
-        self.questioner = Questioner(rng, Asker(rng, contract, 'train'))
+        self.maker = self._maker()
         self.optimizer = Optimizer(
             [*model.named_parameters(), *self.heads.named_parameters()], recipe.rate, recipe.decay,
             hidden=lambda name: any(word in name for word in HIDDEN),
@@ -100,85 +68,80 @@ class Trainer:
     @property
     def progress(self) -> float:
         """0 at the start, 1 when the time, or the steps, are used up."""
-        if self.recipe.steps:
-            return self.step / self.recipe.steps
-        return self.seconds / (self.recipe.minutes * 60)
+        return progress_of(self.recipe, {'step': self.step, 'seconds': self.seconds})
 
     @property
     def speaking(self) -> bool:
         """Whether the second stage has begun."""
         return self.progress >= self.recipe.vision
 
-    def scenes(self, records: list[Record], rng: np.random.Generator | None) -> list[Scene]:
-        """Records as scenes, augmented if there is an `rng`."""
-        most = self.recipe.objects
-        made = [make_scene(record, self.model.config, self.policy, self.contract,
-                           most=most[len(record.views) > 1], rng=rng) for record in records]
-        return [scene for scene in made if scene is not None]
+    def _maker(self) -> StepMaker:
+        return StepMaker(self.recipe, self.model.config, self.tokenizer, self.contract)
 
-    def encode(self, scenes: list[Scene], seed: int | None) -> Encoded:
-        """Object tokens and what the heads say; random first centroids with a `seed`."""
-        kmeans = self.policy.kmeans if seed is None else SeededPermutation(seed)
-        batch = collate([scene.inputs for scene in scenes], kmeans)
+    def encode(self, batch: RegionBatch, wanted: Labels) -> Encoded:
+        """Object tokens and what the heads say."""
         features = self.model.features(batch)
         encoder = self.model.model.region_encoder
-        cells = encoder.select(features, batch)
-        counts = np.diff(batch.bounds).tolist()
         tokens = encoder(features, batch).tokens
-        wanted = labels(scenes)
-        losses, said = self.heads.losses(tokens, cells, counts, features[batch.global_.rows],
-                                         wanted)
-        return Encoded(tokens, losses, said, wanted)
+        losses, said = self.heads.losses(tokens, encoder.select(features, batch),
+                                         features[batch.global_.rows], wanted)
+        return Encoded(tokens, losses, said)
 
     def answer_loss(self, tokens: Tensor, batches: list[Sequences]
                     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mean cross-entropy over all answer tokens, and the mean losses of the compared places and
         of the probed words."""
-        total, differences, matches, count = 0.0, 0.0, 0.0, 0
+        total, differences, matches = 0.0, 0.0, 0.0
         for batch in batches:
             hidden, before = self.states(tokens, batch)
-            scores, truth = self.answer_scores(hidden, batch)
-            total = total + F.cross_entropy(scores, truth, reduction='sum')
-            count += len(truth)
-            ends = hidden[torch.arange(len(hidden)), batch.ends]
-            differences = differences + self.heads.difference_loss(ends, batch.differences)
-            rows, places, numbers = batch.probes.T
-            matches = matches + self.heads.match_loss(before[rows, places], numbers)
+            total = total + F.cross_entropy(self.answer_scores(hidden, batch), batch.truth,
+                                            reduction='sum')
+            differences = differences + self.heads.difference_loss(
+                hidden.flatten(0, 1)[batch.compared], batch.differences)
+            matches = matches + self.heads.match_loss(
+                before.flatten(0, 1)[batch.probes], batch.matches)
+        count = sum(len(batch.truth) for batch in batches)
         return total / count, differences / len(batches), matches / len(batches)
 
     def states(self, tokens: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
         """The language model's states [B, N, D] over prompts and answers: of its last layer, and of
         the one before, which is the last that a later place can still read."""
-        embeds = self.model.embed(batch.ids, tokens.flatten(0, 1)[batch.rows])
-        made = self.model.model(inputs_embeds=embeds, use_cache=False, output_hidden_states=True)
-        return made.last_hidden_state, made.hidden_states[-2]
+        # As `embed` does, but for its count of the places, for which a GPU would have to be waited.
+        embeds = self.model.model.embed_tokens(batch.ids)
+        embeds = embeds.flatten(0, 1).index_copy(
+            0, batch.places, tokens.flatten(0, 1)[batch.rows]).view_as(embeds)
+        on_gpu = embeds.device.type == 'cuda'
+        with torch.autocast('cuda', torch.bfloat16, enabled=on_gpu):
+            made = self.model.model(inputs_embeds=embeds, attention_mask={'full_attention': None},
+                                    use_cache=False, output_hidden_states=True)
+        return made.last_hidden_state.float(), made.hidden_states[-2].float()
 
-    def answer_scores(self, hidden: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
-        """Scores [T, V] and truth [T] at every place where an answer token is due."""
-        due = batch.targets >= 0
-        return self.model.logits(hidden[due]), batch.targets[due]
+    def answer_scores(self, hidden: Tensor, batch: Sequences) -> Tensor:
+        """Scores [A, V] at every place where an answer token is due."""
+        return self.model.logits(hidden.flatten(0, 1)[batch.due])
 
-    def train_step(self, pool: Pool) -> dict[str, float]:
-        """One update; returns the losses."""
-        began, recipe, rank = self.clock(), self.recipe, self.together.rank
-        rng = np.random.default_rng((recipe.seed, self.step, 13, rank))
-        scenes = self.scenes(pool.draw(self.step, recipe.singles, recipe.clips, rank), rng)
-        encoded = self.encode(scenes, self.step)
-        loss = sum(encoded.losses.values())
-        shown = {name: float(value.detach()) for name, value in encoded.losses.items()}
-        parts = recipe.first
-        if self.speaking:
-            self.questioner.rng.seed(f'{recipe.seed} {self.step} {rank}')
-            answers, differences, matches = self.answer_loss(encoded.tokens, self._asked(scenes))
-            shown |= {'answers': float(answers.detach()),
-                      'difference': float(differences.detach()),
-                      'match': float(matches.detach())}
-            loss = answers + differences + matches + recipe.heads_later * loss
+    def train_step(self, pool: Pool) -> dict[str, Tensor]:
+        """One update on what is made of `pool` now; returns the losses."""
+        began = self.clock()
+        return self.learn(self.maker.make(pool, self.step, self.together.rank, self.speaking),
+                          began)
+
+    def learn(self, step: Step, began: float | None = None) -> dict[str, Tensor]:
+        """One update; returns the losses. began: when its making did, by the clock."""
+        began = self.clock() if began is None else began
+        step = step.to(self.model.device)
+        encoded = self.encode(step.batch, step.wanted)
+        losses = dict(encoded.losses)
+        loss, parts = sum(losses.values()), self.recipe.first
+        if step.asked:
+            answers, differences, matches = self.answer_loss(encoded.tokens, step.asked)
+            losses |= {'answers': answers, 'difference': differences, 'match': matches}
+            loss = answers + differences + matches + self.recipe.heads_later * loss
             self.spoken += 1
             parts = (HEADS, VISION, LANGUAGE)
         self._learn(loss, parts, began)
         self.regions += len(encoded.tokens) * self.together.count
-        return shown
+        return {name: value.detach() for name, value in losses.items()}
 
     def _learn(self, loss: Tensor, parts: tuple[str, ...], began: float) -> None:
         """One step of these parts of the model and the heads, and of the clock."""
@@ -193,15 +156,6 @@ class Trainer:
         torch.nn.utils.clip_grad_norm_(learning, self.recipe.clip)
         self.optimizer.step()
         self.step += 1
-
-    def _asked(self, scenes: list[Scene]) -> list[Sequences]:
-        asked, offset = [], 0
-        for scene in scenes:
-            asked += self.questioner.about(
-                scene, offset, singles=self.recipe.asked[0], pairs=self.recipe.pairs,
-                windows=self.recipe.asked[1])
-            offset += len(scene.regions)
-        return sequences(asked, self.model.config.mask_num, self.tokenizer)
 
     def _set_rates(self) -> None:
         recipe = self.recipe
@@ -222,9 +176,9 @@ class Trainer:
         questioner = Questioner(questions, Asker(questions, self.contract, 'all'))
         for at in range(0, len(scenes), size):
             some = scenes[at:at + size]
-            encoded = self.encode(some, None)
-            truth = {**encoded.wanted.words,
-                     'motion': torch.tensor([m for _, m in encoded.wanted.clips])}
+            batch, wanted = moved(self.maker.prepared(some, None), self.model.device)
+            encoded = self.encode(batch, wanted)
+            truth = {**wanted.words, 'motion': wanted.motions}
             for name, said in encoded.said.items():
                 known = truth[name] != UNKNOWN
                 right.setdefault(name, []).extend((said == truth[name])[known].tolist())
@@ -241,11 +195,12 @@ class Trainer:
         asked.sort(key=lambda one: one.item.kind)
         for kind in dict.fromkeys(one.item.kind for one in asked):
             some = [one for one in asked if one.item.kind == kind]
-            batch, = sequences(some, self.model.config.mask_num, self.tokenizer, buckets=1)
-            scores, truth = self.answer_scores(self.states(tokens, batch)[0], batch)
-            wrong = torch.zeros(len(some), dtype=torch.bool)
-            sequence = (batch.targets >= 0).nonzero()[:, 0]
-            wrong.index_put_((sequence,), scores.argmax(1) != truth, accumulate=True)
+            batch, = moved(sequences(some, self.model.config.mask_num, self.tokenizer, buckets=1),
+                           self.model.device)
+            scores = self.answer_scores(self.states(tokens, batch)[0], batch)
+            wrong = torch.zeros(len(some), dtype=torch.bool, device=scores.device)
+            wrong.index_put_((batch.due // batch.ids.shape[1],), scores.argmax(1) != batch.truth,
+                             accumulate=True)
             right.setdefault(f'answer:{kind}', []).extend((~wrong).tolist())
 
     def state(self) -> dict:
@@ -253,7 +208,7 @@ class Trainer:
         return {'model': self.model.state_dict(), 'heads': self.heads.state_dict(),
                 'optimizer': self.optimizer.state_dict(), 'step': self.step,
                 'seconds': self.seconds, 'spoken': self.spoken, 'regions': self.regions,
-                'balance': self.questioner.asker.balance.state()}
+                'balance': self.maker.questioner.asker.balance.state()}
 
     def load_state(self, state: dict) -> None:
         """Go on where `state` was taken."""
@@ -262,4 +217,4 @@ class Trainer:
         self.optimizer.load_state_dict(state['optimizer'])
         self.step, self.seconds = state['step'], state['seconds']
         self.spoken, self.regions = state['spoken'], state['regions']
-        self.questioner.asker.balance.load_state(state['balance'])
+        self.maker.questioner.asker.balance.load_state(state['balance'])

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from pixelrefer_model.pixelrefer import (
     EncodePolicy, PixelReferLite, RegionEncoder, SeededPermutation, collate)
 from pixelrefer_model.weights import checkpoint_folder
+from training.ahead import WHOLE, Part
 from training.refer.facts import Fact
 from training.refer.records import Record, read_shard
 from training.refer.scenes import Scene, make_scene
@@ -61,7 +62,7 @@ def pictures_of(records: Iterable[Record], model: PixelReferLite, contract: Cont
         some = scenes[at:at + BATCH]
         batch = collate([scene.inputs for scene in some], policy.kmeans if seed is None
                         else SeededPermutation(seed + at))
-        tokens = model.model.region_encoder(model.features(batch), batch).tokens
+        tokens = model.region_tokens(batch.to(model.device)).cpu()
         rows = tokens.split([len(scene.regions) for scene in some])
         made += [Picture(replace(scene, inputs=None), part.clone())
                  for scene, part in zip(some, rows, strict=True)]
@@ -92,12 +93,13 @@ def read_pictures(path: Path, key: str) -> list[Picture]:
 
 
 class PicturePool:
-    """The pictures and clips of every file that is there, drawn in a seeded order."""
+    """The pictures and clips of every file that is there, drawn in a seeded order; of one of
+    several processes that read them, those of its `part`."""
 
-    def __init__(self, folder: Path, key: str, seed: int) -> None:
+    def __init__(self, folder: Path, key: str, seed: int, part: Part = WHOLE) -> None:
         self.singles: list[Picture] = []
         self.clips: list[Picture] = []
-        self.seed, self._folder, self._key = seed, folder, key
+        self.seed, self._folder, self._key, self._part = seed, folder, key, part
         self._read: set[Path] = set()
         self.refresh()
 
@@ -105,6 +107,8 @@ class PicturePool:
         """Read the files that were finished since."""
         for path in sorted(set(self._folder.glob('seen-*.pt')) - self._read):
             self._read.add(path)
+            if not self._part.has(int(path.stem.split('-')[1])):
+                continue
             for one in read_pictures(path, self._key):
                 (self.clips if len(one.scene.seconds) > 1 else self.singles).append(one)
 
@@ -121,12 +125,16 @@ def main() -> None:
                         help='folder of the shards of training/refer/render.py')
     parser.add_argument('--out', type=Path, required=True, help='folder of the pictures')
     parser.add_argument('--start', default='tiny', help='checkpoint that makes the object tokens')
+    parser.add_argument('--device', default='cpu', help='that makes the object tokens')
+    parser.add_argument('--part', default='0/1', help='I/N: every N-th shard from the I-th on')
     given = parser.parse_args()
     torch.set_num_threads(1)
     given.out.mkdir(parents=True, exist_ok=True)
-    model = PixelReferLite.from_checkpoint(checkpoint_folder(given.start, 'refer'))
+    model = PixelReferLite.from_checkpoint(checkpoint_folder(given.start, 'refer'),
+                                           device=given.device)
     key, contract = RegionEncoder(model).key, Contract.load()
-    for path in tqdm(sorted(given.records.glob('shard-*.zip')), unit='shard'):
+    part, parts = map(int, given.part.split('/'))
+    for path in tqdm(sorted(given.records.glob('shard-*.zip'))[part::parts], unit='shard'):
         number = int(path.stem.split('-')[1])
         made = picture_path(given.out, number)
         if not made.exists():

@@ -47,6 +47,8 @@ class Moments:
 MEASURED, TAUGHT = Moments(), Moments(moving=8, looks=2, after=4, tries=3)
 #: Objects of a moment that questions about the whole time are about.
 GROUP = 3
+#: Frames that are encoded at once.
+AT_ONCE = 16
 #: Of the questions in a shard: counts up whenever they are made otherwise.
 FORM = 2
 #: First seed of the scenes that are measured; training uses none above.
@@ -177,7 +179,7 @@ class Scribe:
             wanted |= {(k, i) for k in window for i in known if watched.seen(i, k)}
         regions = sorted(wanted)
         windows = [window for window in windows if {k for k, _ in regions} & set(window)]
-        tokens, facts, poses = ([], []), ({}, {}), ({}, {})
+        views, facts, poses = ([], []), ({}, {}), ({}, {})
         rng = np.random.default_rng((seed, 17))
         for k in sorted({k for k, _ in wanted}):
             image = self.world.render(plan, time_of(k)).rgb
@@ -187,14 +189,25 @@ class Scribe:
                 masks = [spoil_mask(m, rng) if rng.random() < SPOILED else m for m in masks]
             own, pose = facts_of(plan, time_of(k), watched.segs[k]), plan.camera_pose(time_of(k))
             for flip in (False, True)[:1 + self.vary]:
-                seen = [np.ascontiguousarray(one[:, ::-1]) if flip else one
-                        for one in (image, *masks)]
-                tokens[flip].append(self.encoder.encode(seen[0], seen[1:]))
+                views[flip].append([np.ascontiguousarray(one[:, ::-1]) if flip else one
+                                    for one in (image, *masks)])
                 facts[flip][k] = [fact.mirrored() for fact in own] if flip else own
                 poses[flip][k] = pose_numbers(pose, flip)
+        tokens = [self._tokens(some) for some in views]
         return [LongRecord(seed, [mirrored(query) for query in queries] if flip else queries,
-                           regions, torch.cat(tokens[flip]), facts[flip], poses[flip], windows)
+                           regions, tokens[flip], facts[flip], poses[flip], windows)
                 for flip in (False, True)[:1 + self.vary]]
+
+
+    def _tokens(self, views: Sequence[Sequence[np.ndarray]]) -> Tensor:
+        """Object tokens [R, K, D] of frames, each with its masks behind it, AT_ONCE together."""
+        made = []
+        for at in range(0, len(views), AT_ONCE):
+            some = views[at:at + AT_ONCE]
+            made.append(self.encoder.encode_regions(
+                [image for image, *_ in some], [m for _, *masks in some for m in masks],
+                [n for n, (_, *masks) in enumerate(some) for _ in masks]).tokens)
+        return torch.cat(made) if made else torch.zeros(0)
 
 
 def mirrored(query: Query) -> Query:

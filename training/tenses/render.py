@@ -17,7 +17,7 @@ from training.tenses.records import TAUGHT, Scribe, write_shard
 from training.world import Contract, World
 
 #: Scenes of a shard, and how long they are: shorter than the measured ones, to show more of them.
-SCENES, SECONDS = 10, (30.0, 75.0)
+SCENES, SECONDS = 5, (30.0, 75.0)
 
 
 def shard_path(folder: Path, number: int) -> Path:
@@ -35,8 +35,9 @@ def render_shard(world: World, encoder: RegionEncoder, path: Path, number: int) 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('--out', type=Path, required=True, help='folder of the shards')
-    parser.add_argument('--shards', type=int, default=100, help='shards in all')
+    parser.add_argument('--shards', type=int, default=200, help='shards in all')
     parser.add_argument('--start', default='tiny', help='checkpoint that makes the object tokens')
+    parser.add_argument('--device', default='cpu', help='that makes the object tokens')
     parser.add_argument('--part', default='0/1', help='I/N: every N-th shard from the I-th on')
     arguments = parser.parse_args()
     os.environ.setdefault('LP_NUM_THREADS', '1')
@@ -44,7 +45,7 @@ def main() -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     part, parts = map(int, arguments.part.split('/'))
     encoder = RegionEncoder(PixelReferLite.from_checkpoint(
-        checkpoint_folder(arguments.start, 'refer')))
+        checkpoint_folder(arguments.start, 'refer'), device=arguments.device))
     with World(Contract.load()) as world:
         for number in tqdm(range(part, arguments.shards, parts), unit='shard'):
             path = shard_path(arguments.out, number)

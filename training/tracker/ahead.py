@@ -5,19 +5,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
+from training.ahead import MOST_STEPS, REFRESH_S, made_ahead
 from training.tracker import sources
 from training.tracker.clips import Batch, ClipStore, draw_batch
 from training.tracker.course import Course, Phase
-
-#: Seconds after which a process looks for clips that were rendered since.
-REFRESH_S = 5.0
-#: More steps than any training has.
-MOST_STEPS = 1_000_000_000
 
 
 def make_batch(stores: list[tuple[ClipStore, float]], phase: Phase, seed: int, step: int,
@@ -48,13 +43,6 @@ class Batches(Dataset):
 
 
 def batches_ahead(batches: Batches, first: int, processes: int) -> Iterator[Batch]:
-    """The batches from `first` on in order, made by so many processes, one each ahead. They come
-    through shared memory (/dev/shm), some 100 MB each on a GPU's course."""
-    return iter(DataLoader(batches, batch_size=None, sampler=range(first, MOST_STEPS),
-                           num_workers=processes, prefetch_factor=1,
-                           multiprocessing_context='spawn', worker_init_fn=_begin))
-
-
-def _begin(_: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    """The batches from `first` on in order, made by so many processes, one each ahead: some 100 MB
+    each on a GPU's course."""
+    return made_ahead(batches, first, processes)

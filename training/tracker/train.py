@@ -31,10 +31,11 @@ if __package__ in (None, ''):
 
 from pixelrefer_model.sam2.checkpoint import load_model, save_model, set_input_size
 from pixelrefer_model.sam2.network import Sam2Network
+from training.ahead import REFRESH_S, device_name
 from training.optimizer import Optimizer
 from training.together import Together, run_together
 from training.tracker import sources
-from training.tracker.ahead import REFRESH_S, Batches, batches_ahead, make_batch
+from training.tracker.ahead import Batches, batches_ahead, make_batch
 from training.tracker.card import write_card
 from training.tracker.clips import Batch
 from training.tracker.config import SIZE, tiny_config, tiny_model
@@ -236,7 +237,7 @@ def train(together: Together, given: argparse.Namespace) -> None:
         sources.draw_curve(trainer.history, given.out / 'curve.png')
         (given.out / 'training.json').write_text(json.dumps({
             'seed': given.seed, 'minutes': given.minutes, 'steps': trainer.step,
-            'processes': given.processes, 'device': name_of(trainer.device),
+            'processes': given.processes, 'device': device_name(trainer.device),
             'torch': torch.__version__, 'started': given.start is not None,
             'clips': sources.counts(given.clips),
             'phases': [asdict(p) for p in trainer.course.phases],
@@ -285,11 +286,6 @@ def main() -> None:
         figures = measure_tracker(given.out, world, given.seed, given.scenes)
     write_card(given.out, json.loads((given.out / 'training.json').read_text()), figures,
                given.seed, given.scenes)
-
-
-def name_of(device: torch.device) -> str:
-    """The device as the card names it."""
-    return torch.cuda.get_device_name(device) if device.type == 'cuda' else 'cpu'
 
 
 if __name__ == '__main__':
