@@ -104,6 +104,42 @@ def test_without_colours_none_is_taught_and_none_asked(shards):
     assert kinds[False] > {*COLOURED, 'count_colour'}
 
 
+def test_into_how_many_batches_questions_are_cut_changes_no_loss(shards):
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    tokenizer = train_tokenizer()
+    losses = []
+    trainer = Trainer(PixelReferLite.from_config(tiny_config(tokenizer)), tokenizer, FEW, CONTRACT)
+    for buckets in (1, 4):
+        step = maker(replace(FEW, buckets=buckets)).make(Pool(shards, 1, 0), 0, 0, True)
+        assert len(step.asked) == buckets
+        with torch.no_grad():
+            tokens = trainer.encode(step.batch, step.wanted).tokens
+            losses.append([float(loss) for loss in trainer.answer_loss(tokens, step.asked)])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4) and min(losses[0]) > 0
+
+
+def test_a_clip_is_taught_from_its_first_sight_to_its_last(shards):
+    made = maker(replace(FEW, grey=0.0))
+    scenes = made.scenes(Pool(shards, 1, 0).clips, np.random.default_rng(1))
+    # One is not seen in the second and the last view.
+    first, thing = scenes[0], next(i for i, motion in scenes[0].motions.items() if motion)
+    kept = [n for n, (view, i) in enumerate(first.regions) if i != thing or view % 2 == 0]
+    assert len(kept) == len(first.regions) - 2
+    scenes[0] = replace(first, inputs=first.inputs.take(kept),
+                        regions=[first.regions[n] for n in kept])
+    wanted, start, clips = labels(scenes), 0, []
+    for scene in scenes:
+        clips += [[start + n for n, (_, other) in enumerate(scene.regions) if other == i]
+                  for i, motion in scene.motions.items() if motion]
+        start += len(scene.regions)
+    assert clips and len(wanted.seen) == len(wanted.motions) == len(clips)
+    values = torch.rand(start)
+    for rows, seen, weights in zip(clips, wanted.seen, wanted.weights, strict=True):
+        assert (seen[0], seen[-1]) == (rows[0], rows[-1])
+        assert float((values[seen] * weights).sum()) == pytest.approx(float(values[rows].mean()))
+
+
 def test_sequences_are_cut_into_batches_with_the_least_padding():
     rng = Random(1)
 

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Steps made ahead by other processes are those that this process would make."""
 
+import multiprocessing
 from dataclasses import dataclass
 
 import pytest
@@ -88,11 +89,13 @@ def test_what_never_comes_is_not_waited_for_without_end(monkeypatch):
 
 def test_steps_come_in_order_from_any_number_on_and_know_how_far_the_training_is():
     learner = Learner()
-    ahead = Ahead(Numbers, 7, 0.5, 2)
-    losses = ahead.learned(learner)
-    for _ in range(8):
-        assert next(losses)['loss'] == 0
+    ahead = Ahead(Numbers, 7, 5.0, 2)
+    with ahead:
+        losses = ahead.learned(learner)
+        for _ in range(8):
+            assert next(losses)['loss'] == 0
+    assert not multiprocessing.active_children()
     assert [number for number, _ in learner.seen] == list(range(7, 15))
     told = [progress for _, progress in learner.seen]
     # Two processes are at most two steps each ahead of what they were told.
-    assert told[0] == 0.5 and 0.2 < told[-1] < 0.8 and ahead.waited > 0
+    assert told[0] == 5.0 and 0.2 < told[-1] < 0.8 and ahead.waited > 0

@@ -91,17 +91,18 @@ class Trainer:
                     ) -> tuple[Tensor, Tensor, Tensor]:
         """Mean cross-entropy over all answer tokens, and the mean losses of the compared places and
         of the probed words."""
-        total, differences, matches = 0.0, 0.0, 0.0
+        total, ends, probed = 0.0, [], []
         for batch in batches:
             hidden, before = self.states(tokens, batch)
             total = total + F.cross_entropy(self.answer_scores(hidden, batch), batch.truth,
                                             reduction='sum')
-            differences = differences + self.heads.difference_loss(
-                hidden.flatten(0, 1)[batch.compared], batch.differences)
-            matches = matches + self.heads.match_loss(
-                before.flatten(0, 1)[batch.probes], batch.matches)
-        count = sum(len(batch.truth) for batch in batches)
-        return total / count, differences / len(batches), matches / len(batches)
+            ends.append(hidden.flatten(0, 1)[batch.compared])
+            probed.append(before.flatten(0, 1)[batch.probes])
+        return (total / sum(len(batch.truth) for batch in batches),
+                self.heads.difference_loss(torch.cat(ends), torch.cat(
+                    [batch.differences for batch in batches])),
+                self.heads.match_loss(torch.cat(probed), torch.cat(
+                    [batch.matches for batch in batches])))
 
     def states(self, tokens: Tensor, batch: Sequences) -> tuple[Tensor, Tensor]:
         """The language model's states [B, N, D] over prompts and answers: of its last layer, and of
