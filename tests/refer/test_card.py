@@ -33,4 +33,5 @@ def test_a_card_of_the_tenses_tells_the_stages_before_once(tmp_path, device, mad
         assert card.count(stages) == card.count(TENSES_HEADING) == card.count('## Limits') == 1
         assert '--minutes 7' in card and 'A note.' in card
         assert f'{made}, 5 steps (7.0 minutes)' in card
+        assert ('--device cuda`' in card) == (device != 'cpu')
         assert (checkpoint / 'tenses.png').exists()

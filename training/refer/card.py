@@ -85,8 +85,8 @@ docs/accuracy.
 TRAINING = '''\
 ## Training
 
-`./run python training/refer/train.py --out DIR --minutes {minutes:.0f} --seed {run_seed}
-{start}`:
+`./run python training/refer/train.py --out DIR --minutes {minutes:g} --seed {run_seed}
+{start}{on}`:
 {device}, {steps} steps, {regions} region presentations out of
 {shards} shards of 150 rendered scenes ({time}). Two stages: for the first {share:.0f} %
 of the time {learning} auxiliary heads (category, colour,
@@ -104,8 +104,8 @@ TENSES = '''\
 {before}
 {heading}
 
-`./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:.0f} --seed {run_seed}
---shards {shards}`: from then on the language model alone, with {layers} layers;
+`./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:g} --seed {run_seed}
+--shards {shards}{on}`: from then on the language model alone, with {layers} layers;
 {device}, {steps} steps ({time}), {scenes} scenes of {shortest:.0f}
 to {longest:.0f} s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
 docs/accuracy/tenses.md.
@@ -143,7 +143,7 @@ def _training(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
         steps=last['step'], regions=f'{last["regions"]:,}', shards=recipe['shards'],
         time=_time(last['seconds']), share=100 * recipe['vision'], rate=recipe['rate'],
         decay=recipe['decay'], singles=recipe['singles'], clips=recipe['clips'],
-        device=_device(recipe), grey=100 * recipe.get('grey', 0.0),
+        device=_device(recipe), on=_on(recipe), grey=100 * recipe.get('grey', 0.0),
         start=f'--shards {recipe["shards"]}' + ' --start CHECKPOINT' * recipe['started'],
         learning='only the heads learn:' if recipe['started'] else
         'the vision tower and the region encoder learn from', note=note)
@@ -156,7 +156,7 @@ def _tenses(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
     return TENSES.format(
         before=before.split(TENSES_HEADING)[0].rstrip() + '\n', heading=TENSES_HEADING,
         minutes=recipe['minutes'], run_seed=recipe['seed'], shards=recipe['shards'],
-        layers=recipe['layers'], device=_device(recipe), steps=last['step'],
+        layers=recipe['layers'], device=_device(recipe), on=_on(recipe), steps=last['step'],
         time=_time(last['seconds']), scenes=last['records'], rate=recipe['rate'],
         decay=recipe['decay'], note=note, shortest=SECONDS[0], longest=SECONDS[1])
 
@@ -165,6 +165,11 @@ def _device(recipe: dict) -> str:
     """What a run was made with; runs before there was a choice were made on CPUs."""
     device = recipe.get('device', 'cpu')
     return device if device != 'cpu' else f'{recipe["processes"]} processes of one CPU thread each'
+
+
+def _on(recipe: dict) -> str:
+    """What its command says of the device."""
+    return '' if recipe.get('device', 'cpu') == 'cpu' else ' --device cuda'
 
 
 def _time(seconds: float) -> str:

@@ -17,6 +17,8 @@ def tiny_config(tokenizer: Tokenizer) -> PixelReferConfig:
 
     A patch of 7 keeps stripes and checks of a far object apart where one of 14 averages over them.
     On the global image of 20 x 20 patches a step of 2 cm at arm's length is more than half a patch.
+    What begins from nothing has these sizes; the packaged checkpoint has smaller ones, and keeps
+    them where a run begins with it.
     """
     ids = {token: number for number, token in tokenizer.added.items()}
     return PixelReferConfig(

@@ -190,15 +190,17 @@ def main() -> None:
     parser.add_argument('--renderers', type=int, help='processes that render (12 on cuda, else 1)')
     parser.add_argument('--no-card', action='store_true', help='measure nothing at the end')
     parser.add_argument('--products', choices=('float32', 'bf16'),
-                        help='precision of matrix products in linear layers (bf16 where the CPU '
-                        'multiplies it)')
+                        help='precision of matrix products in linear layers on CPUs (bf16 where '
+                        'they multiply it)')
     arguments = parser.parse_args()
     # Whatever ends this process ends those that render for it.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     on_gpu = arguments.device == 'cuda'
     arguments.processes = 1 if on_gpu else arguments.processes
     arguments.loaders = (11 if on_gpu else 0) if arguments.loaders is None else arguments.loaders
-    renderers = arguments.renderers or (12 if on_gpu else 1)
+    renderers = (12 if on_gpu else 1) if arguments.renderers is None else arguments.renderers
+    if renderers < 1 or arguments.loaders < 0:
+        parser.error('--renderers must be at least 1, --loaders at least 0')
     if arguments.minutes is not None and arguments.minutes <= 0 or arguments.shards < 1 \
             or arguments.processes < 1:
         parser.error('--minutes must be over 0, --shards and --processes at least 1')

@@ -198,7 +198,6 @@ class Scribe:
                            regions, tokens[flip], facts[flip], poses[flip], windows)
                 for flip in (False, True)[:1 + self.vary]]
 
-
     def _tokens(self, views: Sequence[Sequence[np.ndarray]]) -> Tensor:
         """Object tokens [R, K, D] of frames, each with its masks behind it, AT_ONCE together."""
         made = []

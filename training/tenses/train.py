@@ -208,6 +208,8 @@ def main() -> None:
     given.processes = 1 if on_gpu else given.processes
     given.loaders = (9 if on_gpu else 0) if given.loaders is None else given.loaders
     renderers, encoders = given.renderers or ((12, 4) if on_gpu else (1, 1))
+    if min(renderers, encoders) < 1 or given.loaders < 0:
+        parser.error('--renderers must be at least 1 each, --loaders at least 0')
     if given.loaders and given.processes > 1:
         parser.error('--loaders needs --processes 1')
     if given.minutes is not None and given.minutes <= 0 or min(
@@ -229,20 +231,22 @@ def main() -> None:
         folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(1)
     with ExitStack() as stack:
+        # A GPU is learned with by one process, which many would keep from its core.
+        beside = partial(_beside, stack, ['nice', '-n', '5'] if on_gpu else [])
         made = '--start', str(given.start), '--device', given.device
         for part in range(0 if given.no_render else renderers):
-            _beside(stack, 'training.tenses.render', '--out', str(given.shards_dir),
-                    '--shards', str(given.shards), '--part', f'{part}/{renderers}', *made)
+            beside('training.tenses.render', '--out', str(given.shards_dir),
+                   '--shards', str(given.shards), '--part', f'{part}/{renderers}', *made)
         for part in range(0 if pictures else encoders):
-            _beside(stack, 'training.tenses.pictures', '--records', str(given.records),
-                    '--out', str(given.pictures_dir), '--part', f'{part}/{encoders}', *made)
+            beside('training.tenses.pictures', '--records', str(given.records),
+                   '--out', str(given.pictures_dir), '--part', f'{part}/{encoders}', *made)
         run_together(given.processes, run, given)
 
 
-def _beside(stack: ExitStack, module: str, *arguments: str) -> None:
-    """Let a process run until the training ends; it gives way to that."""
+def _beside(stack: ExitStack, before: list[str], module: str, *arguments: str) -> None:
+    """Let a process run until the training ends. before: what its command begins with."""
     process = stack.enter_context(subprocess.Popen(
-        ['nice', '-n', '5', sys.executable, '-m', module, *arguments]))
+        [*before, sys.executable, '-m', module, *arguments]))
     stack.callback(process.terminate)
 
 
