@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the training stages: who learns when, and that a run can be taken up again."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -9,6 +9,7 @@ import torch
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite
+from training.refer.recipe import LANGUAGE, PARTS, recipe_of
 from training.refer.records import Record, make_record
 from training.refer.sizes import tiny_config, with_words
 from training.refer.start import weights_of
@@ -62,6 +63,14 @@ def test_where_only_the_heads_learn_the_model_stays_as_it_is(pool):
     before = made.heads.place[0].weight.detach().clone()
     assert changed(made, pool) == set()
     assert not torch.equal(made.heads.place[0].weight, before)
+
+
+def test_a_language_model_that_is_kept_teaches_and_stays_as_it_is(pool):
+    recipe = recipe_of(60, 0, started=True, on_gpu=False, keep_language=True)
+    made = trainer(**{**asdict(recipe), 'vision': 0.0})
+    language = {n: p for n, p in made.model.named_parameters() if n.startswith(PARTS[LANGUAGE])}
+    assert changed(made, pool) == {'vision_encoder', 'region_encoder'}
+    assert all(p.grad is None and not p.requires_grad for p in language.values())
 
 
 def test_a_run_is_as_long_as_its_own_clock_says(pool):

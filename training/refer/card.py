@@ -15,7 +15,7 @@ from pixelrefer_model.pixelrefer import PixelReferConfig
 from training.card_arguments import card_arguments
 from training.refer.facts import MOST_FAINT
 from training.refer.measure import FIRST_SEED, NAMES
-from training.refer.scenes import SPOILED
+from training.refer.spoil import SPOILED
 from training.tenses.curve import draw_curve as draw_tenses
 from training.tenses.render import SECONDS
 

@@ -31,12 +31,13 @@ class _Product(torch.autograd.Function):
         return F.linear(low_x, low_weight, bias.bfloat16() if ctx.biased else None).float()
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         low = gradient.bfloat16()
         rows = low.flatten(0, -2)
         bias = gradient.flatten(0, -2).sum(0) if ctx.biased else None
-        return (low @ weight).float(), (rows.T @ x.flatten(0, -2)).float(), bias
+        own = (rows.T @ x.flatten(0, -2)).float() if ctx.needs_input_grad[1] else None
+        return (low @ weight).float(), own, bias
 
 
 def low_precision_products(model: nn.Module) -> None:

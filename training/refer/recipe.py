@@ -19,12 +19,13 @@ class Recipe:
     looks: steps in a row that a prepared record is shown in, with other questions each time.
     buckets: batches of like length that the questions of a step make. grey: share of the records
     that are shown without colours, and not asked about them.
-    first: what learns in the first stage. steps: where not 0, it is over after so many, however
-    long they take."""
+    first, second: what learns in the two stages. steps: where not 0, it is over after so many,
+    however long they take."""
 
     minutes: float = 100.0
     vision: float = 0.38
     first: tuple[str, ...] = (HEADS, VISION)
+    second: tuple[str, ...] = (HEADS, VISION, LANGUAGE)
     seed: int = 0
     rate: float = 2e-3
     last_rate: float = 0.02
@@ -49,12 +50,14 @@ FROM_WEIGHTS = {'vision': 0.04, 'first': (HEADS,), 'rate': 1.2e-3}
 ON_GPU = {'minutes': 7.0, 'vision': 0.3, 'singles': 56, 'clips': 28, 'looks': 2, 'grey': 0.25}
 
 
-def recipe_of(minutes: float | None, seed: int, started: bool, on_gpu: bool) -> Recipe:
+def recipe_of(minutes: float | None, seed: int, started: bool, on_gpu: bool,
+              keep_language: bool = False) -> Recipe:
     """The recipe of a run that begins with weights or without, on a GPU or not; its own minutes for
-    None."""
+    None. keep_language: the language model stays as it is, and what was taught to it since."""
     own = {} if minutes is None else {'minutes': minutes}
-    return Recipe(**{**(ON_GPU if on_gpu else {}), **(FROM_WEIGHTS if started else {}), **own},
-                  seed=seed)
+    kept = {'second': (HEADS, VISION)} if keep_language else {}
+    return Recipe(**{**(ON_GPU if on_gpu else {}), **(FROM_WEIGHTS if started else {}), **own,
+                     **kept}, seed=seed)
 
 
 def progress_of(recipe: Recipe, state: Mapping[str, Any] | None) -> float:

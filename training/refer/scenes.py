@@ -7,15 +7,12 @@ import numpy as np
 
 from pixelrefer_model.pixelrefer import (
     EncodePolicy, PixelReferConfig, RegionInputs, prepare_regions)
-from training.refer.augment import spoil_mask, vary_colour, without_colour
+from training.refer.augment import vary_colour, without_colour
 from training.refer.facts import Fact, visible, with_motion
 from training.refer.records import Record
+from training.refer.spoil import SPOILED, spoil_mask
 from training.world import Contract
 from training.world.camera import Pose
-
-
-#: Share of the masks that are not the true ones.
-SPOILED = 0.6
 
 
 @dataclass(frozen=True)
@@ -75,9 +72,8 @@ def make_scene(record: Record, config: PixelReferConfig, policy: EncodePolicy,
             fact = view.facts[i]
             if not fact.visible and not (fact.faint and len(record.views) == 1):
                 continue
-            mask = seg == i + 1
-            if rng is not None and rng.random() < SPOILED:
-                mask = spoil_mask(mask, rng)
+            spoiled = rng is not None and rng.random() < SPOILED
+            mask = spoil_mask(image, seg, i, rng) if spoiled else seg == i + 1
             masks.append(mask[:, ::-1] if flip else mask)
             image_of.append(number)
             regions.append((number, i))

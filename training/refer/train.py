@@ -67,7 +67,8 @@ def run(together: Together, arguments: argparse.Namespace,
     on_gpu = arguments.device == 'cuda'
     if on_gpu:
         torch.set_float32_matmul_precision('high')
-    recipe = recipe_of(arguments.minutes, arguments.seed, arguments.start is not None, on_gpu)
+    recipe = recipe_of(arguments.minutes, arguments.seed, arguments.start is not None, on_gpu,
+                       arguments.keep_language)
     contract = Contract.load()
     # A checkpoint keeps its sizes, and its words: those of the tenses are no words of this stage.
     tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
@@ -178,6 +179,8 @@ def main() -> None:
     parser.add_argument('--processes', type=int, default=2, help='of one thread each, on CPUs')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--start', type=Path, help='checkpoint whose weights it begins with')
+    parser.add_argument('--keep-language', action='store_true', help='with --start: its language '
+                        'model stays as it is, so that what the tenses taught it is kept')
     parser.add_argument('--shards', type=int, default=128, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
@@ -204,6 +207,8 @@ def main() -> None:
     if arguments.minutes is not None and arguments.minutes <= 0 or arguments.shards < 1 \
             or arguments.processes < 1:
         parser.error('--minutes must be over 0, --shards and --processes at least 1')
+    if arguments.keep_language and arguments.start is None:
+        parser.error('--keep-language needs --start')
     if arguments.loaders and arguments.processes > 1:
         parser.error('--loaders needs --processes 1')
     arguments.loaders = min(arguments.loaders, arguments.shards)  # each has shards of its own

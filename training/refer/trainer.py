@@ -22,8 +22,7 @@ from training.optimizer import Optimizer
 from training.refer.heads import UNKNOWN, Heads, Labels
 from training.refer.pool import Pool
 from training.refer.questions import Asker
-from training.refer.recipe import (
-    HEADS, LANGUAGE, PARTS, VISION, Recipe, progress_of)
+from training.refer.recipe import HEADS, PARTS, Recipe, progress_of
 from training.refer.scenes import Scene
 from training.refer.step import Step, StepMaker
 from training.refer.texts import Questioner, Sequences, sequences
@@ -61,6 +60,9 @@ class Trainer:
             hidden=lambda name: any(word in name for word in HIDDEN),
             part=lambda name: next((p for p, begin in PARTS.items() if name.startswith(begin)),
                                    HEADS))
+        for parameter in set(self.optimizer.parameters()) - set(
+                self.optimizer.parameters(*recipe.first, *recipe.second)):
+            parameter.requires_grad_(False)
         self.step, self.seconds, self.spoken = 0, 0.0, 0
         self.regions = 0
         self._since: float | None = None
@@ -139,7 +141,7 @@ class Trainer:
             losses |= {'answers': answers, 'difference': differences, 'match': matches}
             loss = answers + differences + matches + self.recipe.heads_later * loss
             self.spoken += 1
-            parts = (HEADS, VISION, LANGUAGE)
+            parts = self.recipe.second
         self._learn(loss, parts, began)
         self.regions += len(encoded.tokens) * self.together.count
         return {name: value.detach() for name, value in losses.items()}

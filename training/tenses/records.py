@@ -18,10 +18,11 @@ from torch import Tensor
 from pixelrefer_model.memory.record import Happening
 from pixelrefer_model.pixelrefer import RegionEncoder
 from training.refer import answers
-from training.refer.augment import spoil_mask, vary_colour
+from training.refer.augment import vary_colour
 from training.refer.facts import Fact, facts_of
 from training.refer.questions import Balance
-from training.refer.scenes import SPOILED, pose_numbers
+from training.refer.scenes import pose_numbers
+from training.refer.spoil import SPOILED, spoil_mask
 from training.tenses.kinds import FUTURE, PAST, PRESENT, RECENTLY, Moment, draw
 from training.tenses.watching import (
     BUDGET, RECENT, Watched, everything, frames_of, recently, stamp_of, time_of, watch)
@@ -182,12 +183,12 @@ class Scribe:
         views, facts, poses = ([], []), ({}, {}), ({}, {})
         rng = np.random.default_rng((seed, 17))
         for k in sorted({k for k, _ in wanted}):
-            image = self.world.render(plan, time_of(k)).rgb
-            masks = [watched.segs[k] == i + 1 for frame, i in regions if frame == k]
-            if self.vary:
-                image = vary_colour(image, rng) if rng.random() < 0.8 else image
-                masks = [spoil_mask(m, rng) if rng.random() < SPOILED else m for m in masks]
-            own, pose = facts_of(plan, time_of(k), watched.segs[k]), plan.camera_pose(time_of(k))
+            image, seg = self.world.render(plan, time_of(k)).rgb, watched.segs[k]
+            if self.vary and rng.random() < 0.8:
+                image = vary_colour(image, rng)
+            masks = [spoil_mask(image, seg, i, rng) if self.vary and rng.random() < SPOILED
+                     else seg == i + 1 for frame, i in regions if frame == k]
+            own, pose = facts_of(plan, time_of(k), seg), plan.camera_pose(time_of(k))
             for flip in (False, True)[:1 + self.vary]:
                 views[flip].append([np.ascontiguousarray(one[:, ::-1]) if flip else one
                                     for one in (image, *masks)])
