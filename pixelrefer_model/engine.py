@@ -24,7 +24,8 @@ from pixelrefer_model.language.events import Generation
 from pixelrefer_model.language.generate import Ended, collect, never
 from pixelrefer_model.language.images import with_images
 from pixelrefer_model.language.quantize import Quantization, quantize
-from pixelrefer_model.memory import Now, ObjectMemory, Observation, Rle, Selection, Window
+from pixelrefer_model.memory import (
+    KeepLast, Now, ObjectMemory, Observation, Rle, Selection, Window)
 from pixelrefer_model.memory.watch import Due, Watch
 from pixelrefer_model.pixelrefer import PixelReferModel, RegionEncoder, encoder_for
 from pixelrefer_model.pixelrefer.attention import Attention, use_attention
@@ -51,8 +52,9 @@ class PerceptionEngine:
         self.encoder = encoder
         self.language = language
         self.settings = settings
-        self.memory = ObjectMemory(settings.keep if encoder.moments is None else min(
-            settings.keep, settings.keep_images, key=lambda keep: keep.observations))
+        # Whole images are too large for one more that nobody asks about.
+        self.memory = ObjectMemory(settings.keep if encoder.moments is None else KeepLast(
+            min(settings.keep.observations, settings.keep_images.observations), first=False))
         #: Finds what words name, for `find`; None: nothing does.
         self.detector: Detector | None = None
         #: By camera, all with one network; the first camera has `tracker`.
@@ -243,6 +245,8 @@ class PerceptionEngine:
         most = self.settings.max_frames if max_frames is None else max_frames
         if self.encoder.moments is not None:
             most = min(most, self.encoder.moments)
+        if window == Now():
+            window = Now(self.settings.now_looks or self.language.model.config.now_looks)
         chosen = self.memory.select_all(object_ids, window, most, self.encoder.key)
         timed = not isinstance(window, Now) and self.encoder.moments != 1
         chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)

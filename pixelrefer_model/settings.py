@@ -2,6 +2,7 @@
 """The engine's policies, as one value."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pixelrefer_model.language import Eager, Greedy, KeepPrefixes
 from pixelrefer_model.language.chat import Placing
@@ -26,7 +27,8 @@ class EngineSettings:
     its tokens, some MB. encode: how; an object with an empty mask is left out of an observation,
     and the others are observed.
 
-    Answers. max_frames: observations of one object in one prompt. too_long: what is left out of a
+    Answers. max_frames: observations of one object in one prompt. now_looks: of each object, where
+    a question is about now, see `Now`; 0: as the checkpoint was taught. too_long: what is left out of a
     prompt that is longer than the model's positions. placing: where the object tokens stand in it.
     abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
@@ -44,6 +46,7 @@ class EngineSettings:
     keep_images: KeepLast = KeepLast(4)
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
     max_frames: int = 4
+    now_looks: Literal[0, 1, 2] = 0
     too_long: TooLong = OldestFirst()
     placing: Placing = 'where_named'
     abstain_below: float = 0.0

@@ -64,7 +64,7 @@ def remembering(engine: Any, settings: Settings) -> ExitStack:
     from pixelrefer_model.memory.store import MemoryStore
     with ExitStack() as stack:
         if settings.memory == 'none':
-            engine.memory = ObjectMemory(KeepLast(1))
+            engine.memory = ObjectMemory(KeepLast(1, first=False))
         else:
             in_ram = settings.memory == 'ram'
             store = stack.enter_context(
@@ -96,6 +96,7 @@ def _live(settings: Settings) -> dict[str, Any]:
     from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
     return {
         'keyframes': _keyframes(settings), 'max_frames': settings.max_frames,
+        'now_looks': settings.now_looks,
         'abstain_below': settings.abstain_below, 'abstain_under_px': settings.abstain_under_px,
         'sampling': Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
         if settings.temperature >= LEAST_TEMPERATURE else Greedy()}

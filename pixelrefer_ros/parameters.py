@@ -128,7 +128,7 @@ RULES: dict[str, Rule] = {
                            'least, whatever happens, or keyframe_interval where that is less.',
                            0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Newest observations of each object that are kept at hand, the '
-                              'oldest going first.', 1, 100_000),
+                              'oldest going first; the very first one is kept besides.', 1, 100_000),
     'memory': Rule('ram', 'What is remembered of objects: `none`, no more than the newest '
                    'observation while they are tracked; `ram`, until the node is cleaned up; '
                    '`disk`, in memory_folder, also after it ended.', choices=MEMORIES),
@@ -146,6 +146,9 @@ RULES: dict[str, Rule] = {
     'memory_observations': Rule(0, 'Observations remembered of each object; 0: any number.', 0,
                                 10_000_000),
     'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
+    'now_looks': Rule(0, 'Observations of each object that a question about now rests on: 1, the '
+                      'newest; 2, its first one as well, as it was selected; 0: as the checkpoint '
+                      'was taught.', 0, 2, live=True),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
                        live=True),
     'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
@@ -246,6 +249,7 @@ class Settings:
     same_likeness: float
     memory_observations: int
     max_frames: int
+    now_looks: int
     max_tokens: int
     abstain_below: float
     abstain_under_px: int

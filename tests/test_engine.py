@@ -51,6 +51,25 @@ def test_an_object_can_be_asked_about_as_soon_as_it_is_selected(engine):
     assert 0 < answer.confidence <= 1
 
 
+def test_a_question_about_now_rests_on_the_selection_and_on_the_newest_sight(engine):
+    engine.track('square', square(0), frame(0))
+    for index in range(1, 8):
+        engine.process(frame(index))
+    config = engine.language.model.config
+    engine.language.model.config = replace(config, now_looks=1)
+    engine.settings = replace(engine.settings, now_looks=2)
+    asked = engine.prepare('What is <object:square>?', ['square'])
+    assert asked.stamps_ns == [0, 6 * TENTH] and 'Time' not in asked.prompt.text
+    newest = engine.prepare('What is <object:square>?', ['square'], max_frames=1)
+    assert newest.stamps_ns == [6 * TENTH]
+    assert asked.prompt.tokens.shape[0] == 2 * newest.prompt.tokens.shape[0]
+    # Else it is as the checkpoint was taught; the released ones are shown the newest alone.
+    engine.settings = replace(engine.settings, now_looks=0)
+    for looks, stamps in ((1, [6 * TENTH]), (2, [0, 6 * TENTH])):
+        engine.language.model.config = replace(config, now_looks=looks)
+        assert engine.prepare('What is <object:square>?', ['square']).stamps_ns == stamps
+
+
 def test_a_question_costs_only_text(engine):
     engine.track('square', square(0), frame(0))
     for index in range(1, 4):

@@ -34,7 +34,8 @@ class Evidence:
     """What a question knows of one object.
 
     tokens: [n, K, D], its object tokens at n moments, oldest first. seconds: time of each since
-    the object's own first observation, or None for a single moment without a time.
+    the object's own first observation, or None for looks without a time, of which the last one
+    shows the object as it is now.
     """
 
     object_id: str
@@ -120,7 +121,7 @@ def fill_regions(text: str, brackets: Sequence[str]) -> str:
 def bracket(evidence: Evidence) -> str:
     """Where an object's tokens go: `[...]`, with `Time t:` before each moment's if it has times.
 
-    Raises PixelReferError NO_OBSERVATION if there is no moment, ValueError if several have no
+    Raises PixelReferError NO_OBSERVATION if there is no moment, ValueError where some have no
     times.
     """
     moments, k = evidence.tokens.shape[:2]
@@ -128,9 +129,7 @@ def bracket(evidence: Evidence) -> str:
         raise PixelReferError(
             'NO_OBSERVATION', f'there is no observation of {evidence.object_id!r} to answer from')
     if evidence.seconds is None:
-        if moments != 1:
-            raise ValueError(f'{moments} moments of {evidence.object_id!r} without times')
-        return place_holders([None], k)
+        return place_holders([None] * moments, k)
     if len(evidence.seconds) != moments:
         raise ValueError(f'{len(evidence.seconds)} times for {moments} moments')
     return place_holders(evidence.seconds, k)

@@ -188,11 +188,11 @@ class LongMemory(ObjectMemory):
         with self._lock:
             for object_id in () if back else [i for i in self._observations if i not in tracked]:
                 self.release(object_id)
-            going = {i: (self._observations[i], self._origins[i]) for i in self._observations
+            going = {i: (self._kept(i), self._origins[i]) for i in self._observations
                      if i not in tracked and not back}
             super().clear()
             for object_id, (kept, origin) in going.items():
-                self._observations[object_id], self._origins[object_id] = kept, origin
+                self._keep_only(object_id, kept, [origin])
             self._awaited = set(tracked)
             if back:
                 self._lines_to_begin += 1
@@ -225,7 +225,7 @@ class LongMemory(ObjectMemory):
         """What there is of an object in a window, oldest first; from RAM where it is there."""
         now = isinstance(window, Now)
         with self._lock:
-            recent = list(self._observations.get(object_id, ()))
+            recent = self._kept(object_id)
             awaited = object_id in self._awaited
         marks: dict[int, Observation | Moment] = {}
         if not (now and (recent or awaited)):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The memory of objects: a bounded deque of observations for each, newest last."""
+"""The memory of objects: of each its first observation and a bounded deque of the newest."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,9 +23,11 @@ EVERY = ''
 
 @dataclass(frozen=True)
 class KeepLast:
-    """Bound of the memory: the last `observations` of each object, the oldest going first."""
+    """Bound of the memory: the last `observations` of each object, the oldest going first. first:
+    whether its very first one, which shows it as it was selected, is kept besides them."""
 
     observations: int
+    first: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class ObjectMemory:
         self.keep = keep
         self._lock = RLock()
         self._observations: dict[str, deque[Observation]] = {}
+        self._firsts: dict[str, Observation] = {}
         self._origins: dict[str, int] = {}
         #: What was forgotten last: of which object, and when.
         self._forgotten: deque[tuple[str, Span]] = deque(maxlen=MOST_FORGOTTEN)
@@ -84,6 +87,8 @@ class ObjectMemory:
             # A new epoch is another clock: seconds count anew, older moments are gone.
             kept.clear()
             self._origins[new.object_id] = new.stamp_ns
+            if self.keep.first:
+                self._firsts[new.object_id] = new
         kept.append(new)
         return True
 
@@ -103,7 +108,7 @@ class ObjectMemory:
         `most` < 1.
         """
         with self._lock:
-            kept = [list(self._observations.get(i, ())) for i in object_ids]
+            kept = [self._kept(i) for i in object_ids]
             origins = [self._origins.get(i, 0) for i in object_ids]
         inside = [[o for o in window.of(every) if o.key == key] for every in kept]
         chosen = choose([[Mark(o.stamp_ns, o.reason) for o in one] for one in inside], most)
@@ -166,7 +171,7 @@ class ObjectMemory:
         with self._lock:
             self._forgotten += [(object_id, late) for object_id in object_ids or [EVERY]]
             for object_id in object_ids or list(self._observations):
-                kept = list(self._observations.get(object_id, ()))
+                kept = self._kept(object_id)
                 left = [o for o in kept if not late.of([o])]
                 self._keep_only(object_id, left)
                 gone += len(kept) - len(left)
@@ -176,7 +181,7 @@ class ObjectMemory:
         """Give what is remembered of `merge` to `keep`. Returns how many observations changed
         hands. Raises PixelReferError MEMORY, and changes nothing then. To be called `in_turn`."""
         with self._lock:
-            moved = len(self._observations.get(merge, ()))
+            moved = len(self._kept(merge))
             self._join(keep, merge)
         return moved
 
@@ -184,7 +189,7 @@ class ObjectMemory:
         """Give what was observed of an object from a stamp on to another; as `join`."""
         with self._lock:
             self._split(object_id, from_ns, new_id)
-            return len(self._observations.get(new_id, ()))
+            return len(self._kept(new_id))
 
     def _withheld(self, object_id: str, since_ns: int, until_ns: int) -> bool:
         """Whether something of this time is forgotten."""
@@ -193,17 +198,23 @@ class ObjectMemory:
 
     def _join(self, keep: str, merge: str) -> None:
         every = {(o.epoch, o.stamp_ns): replace(o, object_id=keep)
-                 for object_id in (merge, keep)
-                 for o in self._observations.pop(object_id, ())}
-        origins = [self._origins.pop(i) for i in (merge, keep) if i in self._origins]
+                 for object_id in (merge, keep) for o in self._kept(object_id)}
+        origins = [self._origins[i] for i in (merge, keep) if i in self._origins]
+        self._keep_only(merge, [])
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
-        kept = list(self._observations.get(object_id, ()))
+        kept = self._kept(object_id)
         origins = [self._origins[object_id]] if kept else []
         self._keep_only(object_id, [o for o in kept if o.stamp_ns < from_ns], origins)
         self._keep_only(new_id, [
             replace(o, object_id=new_id) for o in kept if o.stamp_ns >= from_ns])
+
+    def _kept(self, object_id: str) -> list[Observation]:
+        """All that there is of an object, oldest first."""
+        kept = list(self._observations.get(object_id, ()))
+        first = self._firsts.get(object_id)
+        return kept if first is None or first is kept[0] else [first, *kept]
 
     def _keep_only(self, object_id: str, observations: list[Observation],
                    origins: Sequence[int] = ()) -> None:
@@ -212,9 +223,12 @@ class ObjectMemory:
         newest = [o for o in observations if o.epoch == observations[-1].epoch]
         if newest:
             self._observations[object_id] = deque(newest, maxlen=self.keep.observations)
+            if self.keep.first:
+                self._firsts[object_id] = newest[0]
             self._origins[object_id] = min(newest[0].stamp_ns, *origins, newest[0].stamp_ns)
         else:
             self._observations.pop(object_id, None)
+            self._firsts.pop(object_id, None)
             self._origins.pop(object_id, None)
 
     def clear(self, *, back: bool = False, tracked: Sequence[str] = ()) -> None:
@@ -222,6 +236,7 @@ class ObjectMemory:
         that are tracked on; of these "now" is still to come."""
         with self._lock:
             self._observations.clear()
+            self._firsts.clear()
             self._origins.clear()
             self._forgotten.clear()
 
@@ -231,7 +246,7 @@ class ObjectMemory:
     def held(self) -> tuple[int, int]:
         """Observations held, and bytes of their tokens; a shared image counts once."""
         with self._lock:
-            every = [o for kept in self._observations.values() for o in kept]
+            every = [o for object_id in self._observations for o in self._kept(object_id)]
         images = {id(o.image): o.image.nbytes for o in every if o.image is not None}
         return len(every), sum(o.bytes for o in every) + sum(images.values())
 

@@ -2,6 +2,7 @@
 """Windows: which stretch of remembered time a question is about."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.observation import Observation
@@ -9,10 +10,15 @@ from pixelrefer_model.memory.observation import Observation
 
 @dataclass(frozen=True)
 class Now:
-    """The newest observation of each object, and nothing older."""
+    """The newest observation of each object, and before it, with two looks, the first one that is
+    remembered: as it was selected, when somebody had just shown where it is. looks: None as the
+    checkpoint was trained (`now_looks` of its config.json), and one where nobody asks it."""
+
+    looks: Literal[1, 2] | None = None
 
     def of(self, observations: list[Observation]) -> list[Observation]:
-        return observations[-1:]
+        first = observations[:-1][:1] if self.looks == 2 else []
+        return [*first, *observations[-1:]]
 
 
 @dataclass(frozen=True)

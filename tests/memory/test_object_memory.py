@@ -31,6 +31,29 @@ def test_now_is_the_newest_observation_only():
     assert seconds(memory.select('mug', Now(), 4, 'k')) == [3]
 
 
+def test_now_in_two_looks_is_as_it_was_selected_and_as_it_is():
+    memory = memory_of(*(seen(s) for s in range(5, 50)), keep=4)
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [5, 49]
+    assert seconds(memory.select('mug', Now(2), 1, 'k')) == [49]    # where there is room for one
+    assert seconds(memory_of(seen(1)).select('mug', Now(2), 4, 'k')) == [1]
+
+
+def test_what_was_selected_is_forgotten_joined_and_split_with_the_rest():
+    memory = memory_of(*(seen(s) for s in range(20)), seen(3, object_id='cup'), keep=4)
+    memory.join('mug', 'cup')
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [0, 19]
+    memory.split('mug', 17 * SECOND, 'bowl')
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [0, 16]
+    assert seconds(memory.select('bowl', Now(2), 4, 'k')) == [17, 19]
+    memory.forget(['mug'], Span(0, SECOND), 20 * SECOND)
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [16]
+    memory.observe([seen(s, object_id=i, epoch=1) for s in (1, 2) for i in ('cup', 'bowl')])
+    assert seconds(memory.select('bowl', Now(2), 4, 'k')) == [1, 2]
+    held, _ = memory.held()
+    memory.erase('bowl')
+    assert not memory.knows('bowl') and memory.held()[0] == held - 2
+
+
 def test_a_span_includes_both_its_ends():
     memory = memory_of(*(seen(s) for s in range(6)))
     assert seconds(memory.select('mug', Span(2 * SECOND, 4 * SECOND), 9, 'k')) == [2, 3, 4]
@@ -43,10 +66,11 @@ def test_a_budget_keeps_first_and_last_and_counts_what_it_left_out():
     assert selection.left_out == 3
 
 
-def test_the_oldest_observation_goes_first_and_the_bound_holds():
+def test_the_oldest_observations_but_the_first_go_and_the_bound_holds():
     memory = memory_of(*(seen(s) for s in range(100)), keep=8)
-    assert seconds(memory.select('mug', Span(0, 200 * SECOND), 99, 'k')) == list(range(92, 100))
-    assert memory.held() == (8, 8 * 2 * 3 * 4)
+    assert seconds(memory.select('mug', Span(0, 200 * SECOND), 99, 'k')) == [
+        0, *range(92, 100)]
+    assert memory.held() == (9, 9 * 2 * 3 * 4)
 
 
 def test_seconds_count_from_the_first_sight_even_after_it_was_dropped():

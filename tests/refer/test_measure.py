@@ -46,8 +46,8 @@ MASKS = {f: {0: mask(10 + n), **({1: mask(20 + n)} if n < 2 else {})}
          for n, f in enumerate(STAMPED)}
 
 
-def seen(item: Item, tokens: dict, frames=STAMPED[-1:]) -> list[list[float]] | None:
-    evidence = evidence_of(item, frames, tokens)
+def seen(item: Item, tokens: dict, frames=STAMPED[-1:], looks: int = 1) -> list[list[float]] | None:
+    evidence = evidence_of(item, frames, tokens, looks)
     return evidence and [e.tokens.flatten().tolist() for e in evidence]
 
 
@@ -63,7 +63,7 @@ def test_the_engine_answers_from_the_last_sight_and_invents_none():
     assert seen(Item('category', '', (2,), ''), tokens) is None
 
 
-def test_a_window_rests_on_every_stamp_and_a_still_only_on_the_last_sights():
+def test_a_window_rests_on_every_stamp_and_a_still_on_the_ends_alone():
     encoder = Encoder()
     tokens = tokens_of(scene([Item('motion', '', (0,), '')]), MASKS, encoder)
     assert seen(Item('motion', '', (0,), ''), tokens, STAMPED) == [[10.0, 11.0, 12.0, 13.0]]
@@ -71,7 +71,13 @@ def test_a_window_rests_on_every_stamp_and_a_still_only_on_the_last_sights():
     assert seen(Item('same_colour', '', (0, 1), ''), last_sights(tokens)) == [[13.0], [21.0]]
     encoder = Encoder()
     tokens_of(scene([]), MASKS, encoder)
-    assert encoder.encoded == 2
+    assert encoder.encoded == 4
+
+
+def test_in_two_looks_a_still_rests_on_the_first_sight_too_but_on_no_sight_twice():
+    tokens = last_sights(tokens_of(scene([]), MASKS | {STAMPED[1]: {2: mask(30)}}, Encoder()))
+    assert seen(Item('category', '', (0,), ''), tokens, looks=2) == [[10.0, 13.0]]
+    assert seen(Item('category', '', (2,), ''), tokens, looks=2) == [[30.0]]
 
 
 def test_scenes_begin_where_questions_are_drawn_anew():

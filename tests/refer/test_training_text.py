@@ -8,13 +8,16 @@ import torch
 
 from pixelrefer_model.language import Evidence, LanguageModel, compose
 from pixelrefer_model.language.generate import collect
-from pixelrefer_model.pixelrefer import PixelReferLite
-from training.refer.questions import Item
+from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferLite
+from training.refer import answers
+from training.refer.questions import Asker, Item
+from training.refer.records import make_record
+from training.refer.scenes import make_scene
 from training.refer.sizes import tiny_config
-from training.refer.texts import Asked, sequences, word_end
+from training.refer.texts import Asked, Questioner, sequences, word_end
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Recipe, Trainer
-from training.world import Contract
+from training.world import Contract, World
 
 K = 16
 ASKED = [
@@ -22,6 +25,7 @@ ASKED = [
     Asked(Item('same_colour', 'Are they the same colour?', (0, 1), 'Yes.'), [[1], [0]], None),
     Asked(Item('relation', 'Is <object2> left of <object1>, or <object1>?', (0, 1),
                'To the left.'), [[1], [3]], None),
+    Asked(Item('category', 'What is <object1>?', (0,), 'can'), [[3, 1]], None),
     Asked(Item('motion', 'Did <object1> move?', (0,), 'Still, it does not move.'), [[0, 3, 1]],
           [[12.5, 13.25, 14.0]])]
 
@@ -48,6 +52,26 @@ def test_a_training_sequence_is_the_prompt_of_inference_and_its_answer():
             scores = trainer.answer_scores(trainer.states(tokens, batch)[0], batch)
         said = collect(language.generate([prompt], max_new_tokens=1), 1)[0]
         assert said.token_ids == [int(scores[0].argmax())]
+
+
+def test_a_picture_out_of_a_clip_is_asked_about_with_an_earlier_look_and_the_facts_of_the_last():
+    with World() as world:
+        record = make_record(world, 12, 'train', True)
+    config, contract = tiny_config(train_tokenizer()), Contract.load()
+    scene = make_scene(record, config, EncodePolicy.robot(), contract, most=3, rng=None)
+    questioner = Questioner(Random(0), Asker(Random(0), contract, 'train'))
+    looks = [one for _ in range(60) for one in questioner.about(scene, 0, singles=2, pairs=4,
+                                                                windows=1) if not one.seconds]
+    both = [one for one in looks if len(one.regions[0]) == 2]
+    assert len(looks) / 3 < len(both) < len(looks)
+    for one in both:
+        for rows in one.regions:
+            (first, thing), (last, same) = (scene.regions[row] for row in rows)
+            assert first < last and thing == same
+    where = [one for one in both if one.item.kind == 'position']
+    assert where and all(one.item.answer == f'{answers.where(fact).capitalize()}.' for one in where
+                         for view, thing in [scene.regions[one.regions[0][1]]]
+                         for fact in [scene.facts[view][thing]])
 
 
 def test_a_probed_word_is_found_at_its_last_token_in_its_own_sequence():

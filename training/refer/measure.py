@@ -211,11 +211,14 @@ def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict
 def tokens_of(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
               encoder: RegionEncoder) -> dict[tuple[int, int], Tensor]:
     """Object tokens [K, D] by frame and object: at every stamp if windows are asked about, else at
-    each object's last sight."""
-    last = {i: f for f, of_objects in masks.items() for i in of_objects}
+    each object's first and last sight."""
+    sights: dict[int, list[int]] = defaultdict(list)
+    for f, of_objects in sorted(masks.items()):
+        for i in of_objects:
+            sights[i].append(f)
     tokens: dict[tuple[int, int], Tensor] = {}
     for f, of_objects in masks.items():
-        wanted = [i for i in of_objects if scene.window or last[i] == f]
+        wanted = [i for i in of_objects if scene.window or f in (sights[i][0], sights[i][-1])]
         if wanted:
             encoded = encoder.encode(scene.images[f], [of_objects[i] for i in wanted])
             tokens.update({(f, i): t for i, t in zip(wanted, encoded, strict=True)})
@@ -236,7 +239,7 @@ def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
     for item, frames in [*((i, STAMPED[-1:]) for i in scene.now),
                          *((i, STAMPED) for i in scene.window),
                          *((i, STAMPED[-1:]) for i in scene.faint)]:
-        evidence = evidence_of(item, frames, tokens)
+        evidence = evidence_of(item, frames, tokens, language.model.config.now_looks)
         if evidence is None:
             count(item, scene, '', 0.0, score)
             continue
@@ -249,15 +252,20 @@ def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
             count(item, scene, one.text, one.confidence, score)
 
 
-def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor]
-                ) -> list[Evidence] | None:
-    """An object's tokens on `frames`; None where an object has none."""
+def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor],
+                looks: int) -> list[Evidence] | None:
+    """An object's tokens on `frames`; None where an object has none. Now, which is one frame, is
+    shown by so many `looks`, see `Now`: the first sight is that of the selection."""
     evidence = []
     for i in item.objects:
         seen = [f for f in frames if (f, i) in tokens]
         if not seen:
             return None
         stacked = [tokens[f, i] for f in seen]
+        if len(frames) == 1:
+            first = tokens[min(f for f, other in tokens if other == i), i]
+            # The last sight may be the first.
+            stacked = [first, *stacked] if looks == 2 and first is not stacked[-1] else stacked
         evidence.append(Evidence(str(i), torch.stack(stacked), None if len(frames) == 1 else [
             (f - seen[0]) / RATE_HZ for f in seen]))
     return evidence

@@ -93,7 +93,7 @@ def ask_phrasings(model: PixelReferLite, scenes: Iterable[HeldOutScene], seed: i
         tokens = tokens_of(scene, true_masks(scene), encoder)
         asked = []
         for item, frames in _items(scene, asker):
-            evidence = evidence_of(item, frames, tokens)
+            evidence = evidence_of(item, frames, tokens, model.config.now_looks)
             if evidence is None:
                 continue
             video = len(frames) > 1

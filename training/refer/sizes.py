@@ -30,14 +30,16 @@ def tiny_config(tokenizer: Tokenizer) -> PixelReferConfig:
                        bos_token_id=ids['<|endoftext|>'], eos_token_id=tokenizer.end_id),
         mask_num=16, mm_max_length=4096, region_token_index=tokenizer.region_id,
         image_token_index=ids['<image>'], global_image_size=140, local_image_size=42,
-        context_patches=2, shrink_patches=50, crop_patches=144)
+        context_patches=2, shrink_patches=50, crop_patches=144, now_looks=2)
 
 
 def with_words(config: PixelReferConfig, tokenizer: Tokenizer) -> PixelReferConfig:
-    """The same sizes with the vocabulary of `tokenizer`."""
+    """The same sizes with the vocabulary of `tokenizer`; questions about now rest on two looks, as
+    training asks them."""
     ids = {token: number for number, token in tokenizer.added.items()}
     return replace(
         config, region_token_index=tokenizer.region_id, image_token_index=ids['<image>'],
+        now_looks=2,
         language=replace(config.language, vocab_size=len(tokenizer), eos_token_id=tokenizer.end_id,
                          bos_token_id=ids['<|endoftext|>']))
 

@@ -15,7 +15,7 @@ from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
 SINGLE_SHARES = {'category': 16, 'colour': 16, 'pattern': 12, 'size': 8, 'phrase': 10,
-                 'sentence': 10, 'detailed': 18, 'position': 6, 'support': 16, 'choice': 16,
+                 'sentence': 10, 'detailed': 22, 'position': 18, 'support': 16, 'choice': 16,
                  'is_category': 12, 'is_colour': 10, 'is_pattern': 10}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
                  'detailed': 12}
@@ -31,6 +31,12 @@ COMPARED = ('relation', 'depth', 'is_left', 'is_right', 'is_in_front', 'is_behin
 RARE = ('same_colour', 'same_category', 'held', 'held_in')
 
 
+#: Questions about a picture out of a clip: per object, and about pairs.
+OF_A_CLIP = 2, 6
+#: Share of the pictures out of clips in which an object shows as it was some time ago too: as the
+#: engine asks about what was selected then and is tracked since.
+LOOKED_BEFORE = 0.75
+
 #: Kinds that are not asked where no colours are seen.
 COLOURED = ('colour', 'phrase', 'sentence', 'detailed', 'choice', 'is_colour', 'same_colour')
 
@@ -40,7 +46,7 @@ class Asked:
     """A question about regions of a step.
 
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
-    the image form. difference: what the answer compares, in metres, where it compares places: the
+    the image form, where the last region is of now and one before it of an earlier look. difference: what the answer compares, in metres, where it compares places: the
     first object's from the second's in the camera frame, or how far an object moved, as `Labels`
     has it. facts: sentences of the prompt besides, which call objects by their numbers in the item.
     """
@@ -90,29 +96,35 @@ class Questioner:
         """Questions about a scene whose first region has the number `offset`.
 
         singles and windows: per object; pairs: per scene. A clip is asked of as a window, and of
-        one of its frames as a picture.
+        one of its frames as a picture, mostly with an earlier look at each object before it.
         """
         asked: list[Asked] = []
         views = sorted({view for view, _ in scene.regions})
         view = self.rng.choice(views)
         facts = scene.facts[view]
-        place = {i: offset + scene.region(view, i)
-                 for v, i in scene.regions if v == view}
+        place = {i: [offset + scene.region(view, i)] for v, i in scene.regions if v == view}
+        earlier = [v for v in views if v < view]
+        if earlier and self.rng.random() < LOOKED_BEFORE:
+            before = self.rng.choice(earlier)
+            for i in place:
+                if (row := scene.region(before, i)) is not None:
+                    place[i] = [offset + row, *place[i]]
         clip = len(scene.seconds) > 1
         for i in place:
-            for _ in range(1 if clip else singles):
+            for _ in range(min(singles, OF_A_CLIP[0]) if clip else singles):
                 # At most one more try where an answer was ahead of the others.
                 item = self.asker.faint(i) if not facts[i].visible else \
                     self.asker.single(self._draw(SINGLE_SHARES, scene.grey), facts, i) or \
                     self.asker.single(self._draw(SINGLE_SHARES, scene.grey), facts, i)
                 if item:
-                    asked.append(Asked(item, [[place[i]]], None))
-        asked += self._several(facts, place, 1 if clip else pairs, scene.grey)
+                    asked.append(Asked(item, [place[i]], None))
+        asked += self._several(facts, place, min(pairs, OF_A_CLIP[1]) if clip else pairs,
+                               scene.grey)
         if clip:
             asked += self._windows(scene, offset, windows)
         return asked
 
-    def _several(self, facts: list, place: dict[int, int], pairs: int, grey: bool
+    def _several(self, facts: list, place: dict[int, list[int]], pairs: int, grey: bool
                  ) -> list[Asked]:
         asked = []
         things = [i for i in place if facts[i].visible]
@@ -126,7 +138,7 @@ class Questioner:
                 if item:
                     apart = None if kind not in COMPARED else tuple(
                         np.subtract(facts[things[i]].camera, facts[things[j]].camera))
-                    asked.append(Asked(item, [[place[k]] for k in item.objects], None, apart))
+                    asked.append(Asked(item, [place[k] for k in item.objects], None, apart))
                     break
         for _ in range(GROUPS):
             count = self.rng.randint(2, min(4, len(things)))
@@ -134,7 +146,7 @@ class Questioner:
             kind = 'count' if grey or self.rng.random() < 0.75 else 'count_colour'
             item = self.asker.group(kind, facts, chosen)
             if item:
-                asked.append(Asked(item, [[place[k]] for k in chosen], None))
+                asked.append(Asked(item, [place[k] for k in chosen], None))
         return asked
 
     def _windows(self, scene: Scene, offset: int, windows: int) -> list[Asked]:
