@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the object memory: what is kept, what a window means, what goes first."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -52,6 +55,23 @@ def test_what_was_selected_is_forgotten_joined_and_split_with_the_rest():
     held, _ = memory.held()
     memory.erase('bowl')
     assert not memory.knows('bowl') and memory.held()[0] == held - 2
+
+
+def test_what_was_selected_goes_when_it_is_forgotten_and_only_then():
+    memory = memory_of(*(seen(s) for s in range(20)), keep=4)
+    assert memory.forget(['mug'], Span(18 * SECOND, 18 * SECOND), 30 * SECOND) == 1
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [0, 19]
+    assert memory.forget(['mug'], Span(0, 0), 30 * SECOND) == 1
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [16, 19]
+    selected = seen(30)
+    gone = weakref.ref(selected)
+    memory.erase('mug')
+    memory.observe([selected, seen(31)])
+    del selected
+    assert gone() is not None
+    memory.erase('mug')
+    gc.collect()
+    assert gone() is None   # or every id that ever was would hold tokens
 
 
 def test_a_span_includes_both_its_ends():
