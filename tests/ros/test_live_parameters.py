@@ -3,7 +3,7 @@
 with the reason, and nothing is lost meanwhile."""
 
 from rcl_interfaces.srv import GetParameters
-from ros_support import box
+from ros_support import box, to_ns
 from rclpy.parameter import parameter_value_to_python
 from sensor_msgs.msg import CompressedImage
 from standin_node import ENDLESS
@@ -132,3 +132,27 @@ def test_observations_follow_the_interval_that_was_set(robot):
     assert robot.set_parameters(keyframe_interval=0.0)[0].successful
     assert made_of(3) == 3
     robot.set_parameters(keyframe_interval=RULES['keyframe_interval'].default)
+
+
+def test_a_question_about_now_rests_on_as_many_looks_as_were_set(robot):
+    first = robot.clock.tick()
+    robot.track(first)
+    assert robot.add(box('cup'), stamp_ns=first).error_code == ErrorCode.OK
+    robot.set_parameters(keyframe_interval=0.0)
+    robot.describe('cup')
+    last = robot.clock.tick()
+    robot.track(last)
+    robot.until(lambda: robot.values()['keyframes_waiting'] == '0', 'an idle encoder')
+
+    def rests_on(**fields) -> list[int]:
+        answer = robot.ask('What is it?', 'cup', max_tokens=1, **fields).answer
+        assert to_ns(answer.header.stamp) == last
+        return [to_ns(stamp) for stamp in answer.stamps]
+
+    assert robot.set_parameters(now_looks=2)[0].successful
+    assert rests_on() == [first, last]
+    assert rests_on(max_frames=1) == [last]
+    assert robot.set_parameters(now_looks=1)[0].successful
+    assert rests_on() == [last]
+    robot.set_parameters(now_looks=RULES['now_looks'].default,
+                         keyframe_interval=RULES['keyframe_interval'].default)
