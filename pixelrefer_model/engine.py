@@ -142,6 +142,7 @@ class PerceptionEngine:
         """
         track = self.tracker_of(frame.camera).add(object_id, prompt, frame)
         self._note([track])
+        self.memory.pointed_at(object_id, frame.stamp_ns)
         if track.stamp_ns == frame.stamp_ns:
             self.remember(frame, [track])
         return track
@@ -246,7 +247,8 @@ class PerceptionEngine:
         if self.encoder.moments is not None:
             most = min(most, self.encoder.moments)
         if window == Now():
-            window = Now(self.settings.now_looks or self.language.model.config.now_looks)
+            looks = self.settings.now_looks or self.language.model.config.now_looks
+            window = Now(looks if most > 1 else 1)
         chosen = self.memory.select_all(object_ids, window, most, self.encoder.key)
         timed = not isinstance(window, Now) and self.encoder.moments != 1
         chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)

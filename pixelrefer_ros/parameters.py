@@ -128,7 +128,8 @@ RULES: dict[str, Rule] = {
                            'least, whatever happens, or keyframe_interval where that is less.',
                            0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Newest observations of each object that are kept at hand, the '
-                              'oldest going first; the very first one is kept besides.', 1, 100_000),
+                              'oldest going first; the very first one is kept besides.', 1,
+                              100_000),
     'memory': Rule('ram', 'What is remembered of objects: `none`, no more than the newest '
                    'observation while they are tracked; `ram`, until the node is cleaned up; '
                    '`disk`, in memory_folder, also after it ended.', choices=MEMORIES),

@@ -273,6 +273,7 @@ class Tracking:
                 self._observing.gone(object_id)
             if not exists or on_existing == 'REPLACE':
                 self._engine.memory.expect(object_id)
+            self._engine.memory.pointed_at(object_id, track.stamp_ns)
             entry = self._table.put(
                 object_id, sight, epoch, camera=self.camera, existed=exists)
         if entry is None:

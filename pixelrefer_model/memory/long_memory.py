@@ -137,6 +137,7 @@ class LongMemory(ObjectMemory):
         """An object is tracked no longer; what is stored of it stays."""
         with self._lock:
             self._awaited.discard(object_id)
+            self._pointed.pop(object_id, None)
             if kept := self._observations.get(object_id):
                 # Until it is stored it is known from here.
                 self.recorder.submit(lambda _store: None).add_done_callback(
@@ -145,6 +146,15 @@ class LongMemory(ObjectMemory):
     def expect(self, object_id: str) -> None:
         with self._lock:
             self._awaited.add(object_id)
+
+    def _keep_only(self, object_id: str, observations: list[Observation],
+                   origins: Sequence[int] = ()) -> None:
+        kept = self._observations.get(object_id)
+        if kept and observations and observations[-1] is not kept[0] and \
+                observations[-1] is self._firsts.get(object_id):
+            # The first one alone: of what came between, the store knows more than is at hand.
+            observations = []
+        super()._keep_only(object_id, observations, origins)
 
     def erase(self, object_id: str) -> None:
         """Another object takes this id: drop what is remembered under it, from RAM at once and

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The memory of objects: of each its first observation and a bounded deque of the newest."""
 
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -24,7 +25,7 @@ EVERY = ''
 @dataclass(frozen=True)
 class KeepLast:
     """Bound of the memory: the last `observations` of each object, the oldest going first. first:
-    whether its very first one, which shows it as it was selected, is kept besides them."""
+    whether the first one since somebody pointed at it is kept besides them."""
 
     observations: int
     first: bool = True
@@ -63,6 +64,8 @@ class ObjectMemory:
         self._lock = RLock()
         self._observations: dict[str, deque[Observation]] = {}
         self._firsts: dict[str, Observation] = {}
+        #: From which stamp on an observation is the first one, of objects that were pointed at.
+        self._pointed: dict[str, int] = {}
         self._origins: dict[str, int] = {}
         #: What was forgotten last: of which object, and when.
         self._forgotten: deque[tuple[str, Span]] = deque(maxlen=MOST_FORGOTTEN)
@@ -87,8 +90,12 @@ class ObjectMemory:
             # A new epoch is another clock: seconds count anew, older moments are gone.
             kept.clear()
             self._origins[new.object_id] = new.stamp_ns
-            if self.keep.first:
-                self._firsts[new.object_id] = new
+            self._firsts.pop(new.object_id, None)
+        anew = self._pointed.get(new.object_id, math.inf) <= new.stamp_ns
+        if anew:
+            del self._pointed[new.object_id]
+        if self.keep.first and (anew or new.object_id not in self._firsts):
+            self._firsts[new.object_id] = new
         kept.append(new)
         return True
 
@@ -144,6 +151,12 @@ class ObjectMemory:
 
     def expect(self, object_id: str) -> None:
         """An object is tracked from now on: questions about now wait until it is seen."""
+
+    def pointed_at(self, object_id: str, stamp_ns: int) -> None:
+        """Somebody showed on an image of this stamp where an object is: what is observed from then
+        on is it, and the first of that takes the place of what was the first before."""
+        with self._lock:
+            self._pointed[object_id] = stamp_ns
 
     def erase(self, object_id: str) -> None:
         """Drop every observation of an object; unknown ids are no error."""
@@ -229,6 +242,7 @@ class ObjectMemory:
         else:
             self._observations.pop(object_id, None)
             self._firsts.pop(object_id, None)
+            self._pointed.pop(object_id, None)
             self._origins.pop(object_id, None)
 
     def clear(self, *, back: bool = False, tracked: Sequence[str] = ()) -> None:
@@ -237,6 +251,7 @@ class ObjectMemory:
         with self._lock:
             self._observations.clear()
             self._firsts.clear()
+            self._pointed.clear()
             self._origins.clear()
             self._forgotten.clear()
 

@@ -169,6 +169,30 @@ def test_joined_and_split_objects_are_so_at_hand_and_in_the_store(recorder):
     assert bowl.object_id == 'bowl' and bowl.stamp_ns == 3 * SECOND
 
 
+@pytest.mark.parametrize('go', [
+    pytest.param(lambda memory: memory.split('mug', 5 * SECOND, 'bowl'), id='split off'),
+    pytest.param(lambda memory: memory.forget(['mug'], Span(5 * SECOND, 99 * SECOND), 9 * SECOND),
+                 id='forgotten')])
+def test_where_all_that_was_at_hand_goes_now_is_the_newest_that_is_stored(recorder, go):
+    memory = LongMemory(KeepLast(2), recorder)
+    memory.observe([sighting(n) for n in range(10)])
+    recorder.flush()
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [0, 9]
+    memory.in_turn(lambda: go(memory)).result()
+    assert seconds(memory.select('mug', Now(), 4, 'k')) == [4]
+
+
+def test_an_id_that_is_given_anew_at_once_does_not_show_what_had_it_before(recorder):
+    memory = LongMemory(KeepLast(4), recorder)
+    memory.observe([sighting(0), sighting(1)])
+    memory.release('mug')
+    memory.expect('mug')
+    memory.pointed_at('mug', 20 * SECOND)
+    memory.observe([sighting(20), sighting(21)])
+    recorder.flush()
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [20, 21]
+
+
 def test_what_is_let_go_of_while_a_question_is_prepared_is_left_out_of_it(recorder, monkeypatch):
     memory = LongMemory(KeepLast(1), recorder)
     for n in range(5):

@@ -74,6 +74,15 @@ def test_what_was_selected_goes_when_it_is_forgotten_and_only_then():
     assert gone() is None   # or every id that ever was would hold tokens
 
 
+def test_who_points_at_an_object_anew_selects_it_anew():
+    memory = memory_of(*(seen(s) for s in range(10)), keep=4)
+    memory.pointed_at('mug', 12 * SECOND)
+    memory.observe([seen(11)])      # of the mask that was corrected
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [0, 11]
+    memory.observe([seen(s) for s in (12, 13)])
+    assert seconds(memory.select('mug', Now(2), 4, 'k')) == [12, 13]
+
+
 def test_a_span_includes_both_its_ends():
     memory = memory_of(*(seen(s) for s in range(6)))
     assert seconds(memory.select('mug', Span(2 * SECOND, 4 * SECOND), 9, 'k')) == [2, 3, 4]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What happens to the colours of training images, so that a camera's at run time are nothing new."""
+"""What happens to the colours of training images, so that those of a camera are nothing new."""
 
 import cv2
 import numpy as np

@@ -14,8 +14,8 @@ SPOILED, IN_PART = 0.75, 0.5
 #: Fewest pixels that a spoiled mask keeps, or all where the true one has fewer; under that the true
 #: mask is used.
 LEAST_KEPT = 60
-#: Least overlap (IoU) of a mask with a large error. Six in a hundred of the tracker's are worse, and
-#: most of these lie on something else, of which nothing can be learned.
+#: Least overlap (IoU) of a mask with a large error. Six in a hundred of the tracker's are worse,
+#: and most of these lie on something else, of which nothing can be learned.
 LEAST_IOU = 0.4
 
 

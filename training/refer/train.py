@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -72,8 +72,8 @@ def run(together: Together, arguments: argparse.Namespace,
     contract = Contract.load()
     # A checkpoint keeps its sizes, and its words: those of the tenses are no words of this stage.
     tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
-    config = PixelReferConfig.from_folder(arguments.start) if arguments.start \
-        else tiny_config(tokenizer)
+    config = replace(PixelReferConfig.from_folder(arguments.start), now_looks=2) \
+        if arguments.start else tiny_config(tokenizer)
     state = torch.load(out / 'state.pt', map_location=arguments.device, weights_only=True) \
         if (out / 'state.pt').exists() else None
     with Ahead(partial(StepsAhead, StepMaker(recipe, config, tokenizer, contract),
