@@ -110,6 +110,9 @@ class StandInMemory:
     def expect(self, object_id):
         return
 
+    def pointed_at(self, object_id, stamp_ns):
+        return
+
     def flush(self):
         return
 
