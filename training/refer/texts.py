@@ -47,8 +47,9 @@ class Asked:
 
     regions: per object of the request its regions, oldest first. seconds: likewise, or None for
     the image form, where the last region is of now and one before it of an earlier look.
-    difference: what the answer compares, in metres, where it compares places: the first object's from the second's in the camera frame, or how far an object moved, as `Labels`
-    has it. facts: sentences of the prompt besides, which call objects by their numbers in the item.
+    difference: what the answer compares, in metres, where it compares places: the first object's
+    from the second's in the camera frame, or how far an object moved, as `Labels` has it. facts:
+    sentences of the prompt besides, which call objects by their numbers in the item.
     """
 
     item: Item
