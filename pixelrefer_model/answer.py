@@ -13,8 +13,9 @@ class Question:
     """A checked question with the observations it rests on: only text is left to be made.
 
     observations: for each object of the request, oldest first. left_out: observations within the
-    window that did not fit the budget of frames or the positions of the model. max_new_tokens: the
-    answer's budget. facts: sentences that the prompt carries besides.
+    window that did not fit the budget of frames or the positions of the model; of now, newer ones
+    that show something else. max_new_tokens: the answer's budget. facts: sentences that the prompt
+    carries besides.
     """
 
     text: str

@@ -7,6 +7,7 @@ touches one model only, so that no model ever has two owners.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -247,14 +248,20 @@ class PerceptionEngine:
         if self.encoder.moments is not None:
             most = min(most, self.encoder.moments)
         if window == Now():
-            looks = self.settings.now_looks or self.language.model.config.now_looks
-            window = Now(looks if most > 1 else 1)
+            window = self.now if most > 1 else replace(self.now, looks=1)
         chosen = self.memory.select_all(object_ids, window, most, self.encoder.key)
         timed = not isinstance(window, Now) and self.encoder.moments != 1
         chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)
         self.language.check(prompt, max_new_tokens)
         return Question(question, list(object_ids), [s.observations for s in chosen],
                         sum(s.left_out for s in chosen), prompt, max_new_tokens, tuple(facts))
+
+    @property
+    def now(self) -> Now:
+        """What a question about now rests on: as the settings say, or else the checkpoint."""
+        taught = self.language.model.config
+        return Now(self.settings.now_looks or taught.now_looks,
+                   self.settings.now_likeness or taught.now_likeness)
 
     def _fitting(self, question: str, object_ids: Sequence[str], chosen: Sequence[Selection],
                  timed: bool, facts: Sequence[str]) -> tuple[Sequence[Selection], RenderedPrompt]:

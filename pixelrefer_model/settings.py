@@ -28,9 +28,9 @@ class EngineSettings:
     and the others are observed.
 
     Answers. max_frames: observations of one object in one prompt. now_looks: of each object, where
-    a question is about now, see `Now`; 0: as the checkpoint was taught. too_long:
-    what is left out of a prompt that is longer than the model's positions. placing: where the
-    object tokens stand in it.
+    a question is about now, and now_likeness: which of them show it, see `Now`; 0: as the
+    checkpoint says. too_long: what is left out of a prompt that is longer than the model's
+    positions. placing: where the object tokens stand in it.
     abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
     that the answer would rest on; the model is not asked then. batch: questions that are decoded
@@ -48,6 +48,7 @@ class EngineSettings:
     encode: EncodePolicy = EncodePolicy.robot(empty='skip')
     max_frames: int = 4
     now_looks: Literal[0, 1, 2] = 0
+    now_likeness: float = 0.0
     too_long: TooLong = OldestFirst()
     placing: Placing = 'where_named'
     abstain_below: float = 0.0

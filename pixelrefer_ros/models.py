@@ -96,7 +96,7 @@ def _live(settings: Settings) -> dict[str, Any]:
     from pixelrefer_model.language.sampling import LEAST_TEMPERATURE
     return {
         'keyframes': _keyframes(settings), 'max_frames': settings.max_frames,
-        'now_looks': settings.now_looks,
+        'now_looks': settings.now_looks, 'now_likeness': settings.now_likeness,
         'abstain_below': settings.abstain_below, 'abstain_under_px': settings.abstain_under_px,
         'sampling': Sample(settings.temperature, settings.top_p, seed=settings.sampling_seed)
         if settings.temperature >= LEAST_TEMPERATURE else Greedy()}
@@ -138,7 +138,7 @@ def search(engine: Any, words: str, like_id: str, span: tuple[int, int] | None, 
     """What looks through a store, see `find`; what is empty does not restrict. Raises
     PixelReferError for what cannot be looked for: UNKNOWN_ID, NO_OBSERVATION, EMPTY_QUESTION,
     BAD_BOX."""
-    from pixelrefer_model.memory import Now, Span
+    from pixelrefer_model.memory import Span
     from pixelrefer_model.memory.columns import likeness_of
     from pixelrefer_model.memory.finding import Near, find, terms_of
     if words.strip():
@@ -149,7 +149,8 @@ def search(engine: Any, words: str, like_id: str, span: tuple[int, int] | None, 
     if like_id:
         if not engine.memory.knows(like_id):
             raise PixelReferError('UNKNOWN_ID', f'no object {like_id[:64]!r} is remembered')
-        seen = engine.memory.select(like_id, Now(), 1, engine.encoder.key)
+        seen = engine.memory.select(like_id, replace(engine.now, looks=1), 1,
+                                    engine.encoder.key)
         like = likeness_of(seen.observations[0].tokens)
     key = engine.encoder.key
 

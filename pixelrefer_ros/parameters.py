@@ -150,6 +150,10 @@ RULES: dict[str, Rule] = {
     'now_looks': Rule(0, 'Observations of each object that a question about now rests on: 1, the '
                       'newest; 2, its first one as well, as it was selected; 0: as the checkpoint '
                       'was taught.', 0, 2, live=True),
+    'now_likeness': Rule(0.0, 'How alike an observation has to look to one before it, to count as '
+                         'of the object where a question is about now: cosine of their tokens; '
+                         '-1: the newest counts, whatever it shows; 0: as the checkpoint says.',
+                         -1.0, 1.0, live=True),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
                        live=True),
     'abstain_below': Rule(0.0, 'Answers of less confidence become "I cannot tell."; 0: none for '
@@ -251,6 +255,7 @@ class Settings:
     memory_observations: int
     max_frames: int
     now_looks: int
+    now_likeness: float
     max_tokens: int
     abstain_below: float
     abstain_under_px: int

@@ -70,6 +70,23 @@ def test_a_question_about_now_rests_on_the_selection_and_on_the_newest_sight(eng
         assert engine.prepare('What is <object:square>?', ['square']).stamps_ns == stamps
 
 
+def test_a_question_about_now_rests_on_what_looks_like_the_object(engine):
+    engine.track('square', square(0), frame(0))
+    for index in range(1, 8):
+        engine.process(frame(index))
+    config = engine.language.model.config
+
+    def rests_on(said: float, taught: float) -> tuple[list[int], int]:
+        engine.settings = replace(engine.settings, now_likeness=said)
+        engine.language.model.config = replace(config, now_likeness=taught, now_looks=1)
+        asked = engine.prepare('What is <object:square>?', ['square'])
+        return asked.stamps_ns, asked.left_out
+
+    every, one = ([6 * TENTH], 0), ([0], 3)     # nothing is quite like the first
+    assert rests_on(0.0, 1.0) == rests_on(1.0, -1.0) == one
+    assert rests_on(0.0, -1.0) == rests_on(-1.0, 1.0) == every
+
+
 def test_a_question_costs_only_text(engine):
     engine.track('square', square(0), frame(0))
     for index in range(1, 4):

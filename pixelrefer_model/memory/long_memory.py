@@ -4,6 +4,7 @@
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,7 @@ from pixelrefer_model.memory.object_memory import KeepLast, ObjectMemory, Select
 from pixelrefer_model.memory.observation import Observation
 from pixelrefer_model.memory.record import Happening, Moment, Record, Told
 from pixelrefer_model.memory.recorder import Recorder
-from pixelrefer_model.memory.window import Now, Span, Window
+from pixelrefer_model.memory.window import Now, Span, Window, passed_over
 
 #: Stamps from the beginning to the end of time.
 ALWAYS = Span(0, (1 << 63) - 1)
@@ -90,10 +91,10 @@ class LongMemory(ObjectMemory):
     def _select_all(self, object_ids: Sequence[str], window: Window, most: int,
                     key: str) -> list[Selection]:
         found = [self._marks(object_id, window, key) for object_id in object_ids]
-        chosen = choose([[Mark(one.stamp_ns, one.reason) for one in every] for every in found],
-                        most)
+        chosen = choose([[Mark(one.stamp_ns, one.reason) for one in every]
+                         for every, _ in found], most)
         selections = []
-        for object_id, every, places in zip(object_ids, found, chosen):
+        for object_id, (every, besides), places in zip(object_ids, found, chosen):
             if not every:
                 moments = self._stored(object_id, ALWAYS)
                 raise nothing_seen(object_id, [one.stamp_ns for one in moments], sum(
@@ -102,7 +103,8 @@ class LongMemory(ObjectMemory):
                 one if isinstance(one, Observation) else self._store.observations([one])[0]
                 for one in (every[place] for place in places)]
             selections.append(Selection(
-                observations, len(every) - len(places), self._origin(object_id, every[0])))
+                observations, len(every) - len(places) + besides,
+                self._origin(object_id, every[0])))
         return selections
 
     def knows(self, object_id: str) -> bool:
@@ -231,18 +233,30 @@ class LongMemory(ObjectMemory):
 
     # --- what there is
 
-    def _marks(self, object_id: str, window: Window, key: str) -> list[Observation | Moment]:
-        """What there is of an object in a window, oldest first; from RAM where it is there."""
-        now = isinstance(window, Now)
+    def _marks(self, object_id: str, window: Window, key: str
+               ) -> tuple[list[Observation | Moment], int]:
+        """What there is of an object in a window, oldest first, from RAM where it is there; and how
+        many newer ones were passed over for now."""
         with self._lock:
-            recent = self._kept(object_id)
+            recent, first = self._kept(object_id), self._firsts.get(object_id)
             awaited = object_id in self._awaited
-        marks: dict[int, Observation | Moment] = {}
-        if not (now and (recent or awaited)):
-            marks = {one.stamp_ns: one for one in _within(self._stored(
-                object_id, ALWAYS if now else window, anytime=now), window) if one.key == key}
+        if isinstance(window, Now):
+            if not recent and not awaited:
+                recent, window = self._last_stored(object_id, window), replace(window, looks=1)
+            every = window.of(recent, first)
+            return [one for one in every if one.key == key], passed_over(recent, every)
+        marks: dict[int, Observation | Moment] = {
+            one.stamp_ns: one for one in self._stored(object_id, window) if one.key == key}
         marks |= {one.stamp_ns: one for one in window.of(recent) if one.key == key}
-        return [marks[stamp] for stamp in sorted(marks)]
+        return [marks[stamp] for stamp in sorted(marks)], 0
+
+    def _last_stored(self, object_id: str, window: Now) -> list[Observation]:
+        """What would be at hand of an object that is tracked no longer, were it still; the newest
+        alone where nothing else is looked at."""
+        stored = self._stored(object_id, ALWAYS, anytime=True)
+        last = 1 if window.likeness is None else self.keep.observations
+        first = [] if window.likeness is None else stored[:-last][:1]
+        return self._store.observations([*first, *stored[-last:]])
 
     def _stored(self, object_id: str, span: Span, *, anytime: bool = False) -> list[Moment]:
         """What is stored of an object in this line of time; anytime: or else in its last one."""

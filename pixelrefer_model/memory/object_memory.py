@@ -13,7 +13,7 @@ from pixelrefer_model.errors import PixelReferError
 from pixelrefer_model.memory.choosing import Mark, choose
 from pixelrefer_model.memory.observation import Observation
 from pixelrefer_model.memory.record import Record
-from pixelrefer_model.memory.window import Span, Window
+from pixelrefer_model.memory.window import Now, Span, Window, passed_over
 from pixelrefer_model.settling import settle
 
 #: Spans that were forgotten and are known, the newest.
@@ -34,7 +34,8 @@ class KeepLast:
 @dataclass(frozen=True)
 class Selection:
     """What a question rests on: observations oldest first, how many in the window were left out
-    to fit the budget, and the stamp from which the object's seconds count."""
+    to fit the budget, or, for now, are newer but show something else, and the stamp from which the
+    object's seconds count."""
 
     observations: list[Observation]
     left_out: int
@@ -116,15 +117,18 @@ class ObjectMemory:
         """
         with self._lock:
             kept = [self._kept(i) for i in object_ids]
+            firsts = [self._firsts.get(i) for i in object_ids]
             origins = [self._origins.get(i, 0) for i in object_ids]
-        inside = [[o for o in window.of(every) if o.key == key] for every in kept]
+        within = [window.of(every, first) for every, first in zip(kept, firsts)]
+        inside = [[o for o in one if o.key == key] for one in within]
         chosen = choose([[Mark(o.stamp_ns, o.reason) for o in one] for one in inside], most)
-        for object_id, every, one in zip(object_ids, kept, inside):
+        for object_id, every, found, one in zip(object_ids, kept, within, inside):
             if not one:
-                raise nothing_seen(object_id, [o.stamp_ns for o in every],
-                                   sum(o.key != key for o in window.of(every)))
-        return [Selection([one[place] for place in places], len(one) - len(places), origin)
-                for one, places, origin in zip(inside, chosen, origins)]
+                raise nothing_seen(object_id, [o.stamp_ns for o in every], len(found))
+        besides = [passed_over(every, one) if isinstance(window, Now) else 0
+                   for every, one in zip(kept, inside)]
+        return [Selection([one[place] for place in places], len(one) - len(places) + more, origin)
+                for one, places, more, origin in zip(inside, chosen, besides, origins)]
 
     def knows(self, object_id: str) -> bool:
         """Whether anything is remembered of an object."""
@@ -214,6 +218,7 @@ class ObjectMemory:
                  for object_id in (merge, keep) for o in self._kept(object_id)}
         origins = [self._origins[i] for i in (merge, keep) if i in self._origins]
         self._keep_only(merge, [])
+        self._firsts.pop(keep, None)    # it was selected when either was
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
@@ -227,7 +232,8 @@ class ObjectMemory:
         """All that there is of an object, oldest first."""
         kept = list(self._observations.get(object_id, ()))
         first = self._firsts.get(object_id)
-        return kept if first is None or first is kept[0] else [first, *kept]
+        # Of what was pointed at anew the first is one of those.
+        return kept if first is None or first.stamp_ns >= kept[0].stamp_ns else [first, *kept]
 
     def _keep_only(self, object_id: str, observations: list[Observation],
                    origins: Sequence[int] = ()) -> None:
@@ -237,7 +243,9 @@ class ObjectMemory:
         if newest:
             self._observations[object_id] = deque(newest, maxlen=self.keep.observations)
             if self.keep.first:
-                self._firsts[object_id] = newest[0]
+                first = self._firsts.get(object_id, newest[0]).stamp_ns
+                self._firsts[object_id] = next(
+                    (o for o in newest if o.stamp_ns == first), newest[0])
             self._origins[object_id] = min(newest[0].stamp_ns, *origins, newest[0].stamp_ns)
         else:
             self._observations.pop(object_id, None)

@@ -74,10 +74,11 @@ class PixelReferConfig:
     along a side that make one image token (FULL). global_image_size, local_image_size: side of
     the two context images, pixels (LITE). context_patches: margin round a mask's box, in patches
     of the original image. shrink_patches: an object larger than so many patches is shrunk to it.
-    crop_patches: most patches of one crop that the robot encode policy allows. now_looks: looks at
-    an object that a question about now rests on, see `Now`. The last six are not in released
-    files; the defaults are what the released models were made with (crop_patches apart, which the
-    published policy ignores; shrink_patches is 100 for FULL).
+    crop_patches: most patches of one crop that the robot encode policy allows. now_looks,
+    now_likeness: which observations of an object a question about now rests on, see `Now`; -1: the
+    newest, whatever it shows. The last seven are not in released files; the defaults are what the
+    released models were made with (crop_patches apart, which the published policy ignores;
+    shrink_patches is 100 for FULL).
     """
 
     vision: VisionConfig = field(default_factory=VisionConfig)
@@ -95,6 +96,7 @@ class PixelReferConfig:
     crop_patches: int = 1024
     # Not in the repr: that makes the key of object tokens, which are the same.
     now_looks: int = field(default=1, repr=False)
+    now_likeness: float = field(default=-1.0, repr=False)
 
     @property
     def patch_size(self) -> int:
@@ -184,6 +186,9 @@ class PixelReferConfig:
                                                     f'least {least} is needed')
         if self.now_looks not in (1, 2):
             raise PixelReferError('CHECKPOINT', f'now_looks is {self.now_looks!r}; 1 and 2 are '
+                                                'allowed')
+        if not (isinstance(self.now_likeness, (int, float)) and -1 <= self.now_likeness <= 1):
+            raise PixelReferError('CHECKPOINT', f'now_likeness is {self.now_likeness!r}; -1 to 1 is '
                                                 'allowed')
 
 

@@ -69,6 +69,8 @@ def test_a_config_that_is_no_json_or_of_another_model_is_named(folder):
     ({'attention_dropout': 'x'}, 'attention_dropout'),
     ({'mask_num': 2.5}, 'mask_num is 2.5'),
     ({'now_looks': 3}, 'now_looks is 3; 1 and 2 are allowed'),
+    ({'now_likeness': 1.5}, 'now_likeness is 1.5; -1 to 1 is allowed'),
+    ({'now_likeness': 'much'}, "now_likeness is 'much'"),
 ])
 def test_a_setting_that_no_model_can_be_built_with_is_named_with_its_file(folder, values, reason):
     configured(folder, **values)
@@ -269,7 +271,7 @@ def test_a_later_language_model_on_the_same_encoders_reads_what_was_remembered(g
         name: value for name, value in golden.state_dict().items() if '_encoder.' in name}})
     more = PixelReferLite.from_config(replace(golden.config, mask_num=golden.config.mask_num + 1))
     more.load_state_dict(golden.state_dict())
-    taught = PixelReferLite.from_config(replace(golden.config, now_looks=2))
+    taught = PixelReferLite.from_config(replace(golden.config, now_looks=2, now_likeness=0.5))
     taught.load_state_dict(golden.state_dict())
     keys = [RegionEncoder(one).key.split('/')[0] for one in (golden, later, shallow, taught, more)]
     assert keys[0] == keys[1] == keys[2] == keys[3] != keys[4]

@@ -154,5 +154,10 @@ def test_a_question_about_now_rests_on_as_many_looks_as_were_set(robot):
     assert rests_on(max_frames=1) == [last]
     assert robot.set_parameters(now_looks=1)[0].successful
     assert rests_on() == [last]
+    # Nothing that has moved is quite like what was selected.
+    assert robot.set_parameters(now_likeness=1.0)[0].successful
+    answer = robot.ask('What is it?', 'cup', max_tokens=1).answer
+    assert ([to_ns(stamp) for stamp in answer.stamps], answer.left_out) == ([first], 1)
     robot.set_parameters(now_looks=RULES['now_looks'].default,
+                         now_likeness=RULES['now_likeness'].default,
                          keyframe_interval=RULES['keyframe_interval'].default)

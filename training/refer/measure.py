@@ -15,6 +15,7 @@ from pixelrefer_model.engine import CANNOT_TELL
 from pixelrefer_model.frame import Frame
 from pixelrefer_model.language import Evidence, LanguageModel, compose
 from pixelrefer_model.language.generate import collect
+from pixelrefer_model.memory import Now, Observation
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.sam2 import ObjectTracker, TrackState
 from training.refer.answers import right
@@ -210,25 +211,25 @@ def tracked_masks(scene: HeldOutScene, tracker: ObjectTracker) -> dict[int, dict
 
 def tokens_of(scene: HeldOutScene, masks: dict[int, dict[int, np.ndarray]],
               encoder: RegionEncoder) -> dict[tuple[int, int], Tensor]:
-    """Object tokens [K, D] by frame and object: at every stamp if windows are asked about, else at
-    each object's first and last sight."""
-    sights: dict[int, list[int]] = defaultdict(list)
-    for f, of_objects in sorted(masks.items()):
-        for i in of_objects:
-            sights[i].append(f)
+    """Object tokens [K, D] by frame and object, at every stamp."""
     tokens: dict[tuple[int, int], Tensor] = {}
     for f, of_objects in masks.items():
-        wanted = [i for i in of_objects if scene.window or f in (sights[i][0], sights[i][-1])]
-        if wanted:
-            encoded = encoder.encode(scene.images[f], [of_objects[i] for i in wanted])
-            tokens.update({(f, i): t for i, t in zip(wanted, encoded, strict=True)})
+        if of_objects:
+            encoded = encoder.encode(scene.images[f], list(of_objects.values()))
+            tokens.update({(f, i): t for i, t in zip(of_objects, encoded, strict=True)})
     return tokens
 
 
-def last_sights(tokens: dict[tuple[int, int], Tensor]) -> dict[tuple[int, int], Tensor]:
-    """The same with each object's last sight for now, as the engine remembers it."""
-    last = {i: tokens[f, i] for f, i in sorted(tokens)}
-    return {**tokens, **{(STAMPED[-1], i): t for i, t in last.items()}}
+def last_sights(tokens: dict[tuple[int, int], Tensor], likeness: float
+                ) -> dict[tuple[int, int], Tensor]:
+    """The same with each object's last sight that shows it for now, as the engine remembers it.
+    likeness: see `Now`."""
+    last = {}
+    for i in {i for _, i in tokens}:
+        sights = [Observation(str(i), round(f / RATE_HZ * 1e9), '', 0, (0, 0, 0, 0), 0,
+                              tokens[f, i], '') for f, other in sorted(tokens) if other == i]
+        last[STAMPED[-1], i] = Now(likeness=likeness).of(sights)[-1].tokens
+    return {**tokens, **last}
 
 
 def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
@@ -252,6 +253,15 @@ def score_scene(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
         said = collect(language.generate(some, max_new_tokens=MOST_NEW_TOKENS), len(some))
         for item, one in zip(asked[at:], said, strict=False):
             count(item, scene, one.text, one.confidence, score)
+
+
+def score_last_sights(scene: HeldOutScene, tokens: dict[tuple[int, int], Tensor],
+                      language: LanguageModel, score: Score) -> None:
+    """As `score_scene` for what the engine answers: of now from the last sight of each object that
+    shows it, of a window from what was seen in it."""
+    score_scene(replace(scene, window=[], faint=[]), last_sights(
+        tokens, language.model.config.now_likeness), language, score)
+    score_scene(replace(scene, now=[], faint=[]), tokens, language, score)
 
 
 def evidence_of(item: Item, frames: Sequence[int], tokens: dict[tuple[int, int], Tensor],
@@ -319,6 +329,5 @@ def measure_refer(model: PixelReferLite, scenes: Iterable[HeldOutScene],
         if tracker is not None:
             tokens = tokens_of(scene, tracked_masks(scene, tracker), encoder)
             score_scene(scene, tokens, language, scores.tracked)
-            score_scene(replace(scene, faint=[]), last_sights(tokens), language,
-                        scores.last_sight)
+            score_last_sights(scene, tokens, language, scores.last_sight)
     return scores

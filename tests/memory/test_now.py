@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a question about now rests on where the newest observation shows something else."""
+
+from dataclasses import replace
+from math import cos, radians, sin
+
+import pytest
+import torch
+
+from pixelrefer_model.memory import KeepLast, Now, ObjectMemory, Observation, Span
+from pixelrefer_model.memory.long_memory import LongMemory
+from pixelrefer_model.memory.recorder import Recorder
+from pixelrefer_model.memory.store import MemoryStore
+
+SECOND = 1_000_000_000
+#: As alike as what lies 30 degrees apart.
+LIKE = Now(likeness=cos(radians(30.5)))
+TWO = replace(LIKE, looks=2)
+
+
+def seen(second: float, degrees: float, *, key: str = 'k', tokens: int = 2) -> Observation:
+    """An observation whose tokens lie so many degrees from those of 0."""
+    one = torch.tensor([cos(radians(degrees)), sin(radians(degrees))])
+    return Observation('mug', int(second * SECOND), 'camera', 0, (0, 0, 4, 4), 16,
+                       one.repeat(tokens, 1), key)
+
+
+def memory_of(*observations: Observation, keep: int = 8) -> ObjectMemory:
+    memory = ObjectMemory(KeepLast(keep))
+    memory.observe(list(observations))
+    return memory
+
+
+def seconds(memory: ObjectMemory, window=LIKE) -> list[float]:
+    return [o.stamp_ns / SECOND for o in memory.select('mug', window, 4, 'k').observations]
+
+
+def test_now_is_the_newest_that_looks_like_it_and_those_passed_over_are_counted():
+    memory = memory_of(seen(1, 0), seen(2, 20), seen(3, 90), seen(4, 100))
+    assert seconds(memory) == [2]
+    assert memory.select('mug', LIKE, 4, 'k').left_out == 2
+    assert seconds(memory, Now()) == seconds(memory, Now(likeness=-1.0)) == [4]
+    assert memory.select('mug', Now(), 4, 'k').left_out == 0
+    memory.observe([seen(5, 10)])
+    assert seconds(memory) == [5] and memory.select('mug', LIKE, 4, 'k').left_out == 0
+
+
+def test_what_changes_little_by_little_is_followed_but_not_from_what_was_passed_over():
+    memory = memory_of(*(seen(n, 25 * n) for n in range(7)))
+    assert seconds(memory) == [6]
+    assert seconds(memory_of(seen(0, 0), seen(1, 60), seen(2, 80))) == [0]
+
+
+@pytest.mark.parametrize('last, now', [(31, 1), (31.1, 31.1)])
+def test_what_has_looked_otherwise_for_long_is_believed(last, now):
+    memory = memory_of(seen(0, 0), seen(1, 0), *(seen(n, 90) for n in range(2, 31)),
+                       seen(last, 90), keep=40)
+    assert seconds(memory) == [now]
+
+
+def test_two_looks_are_the_selection_and_the_newest_that_looks_like_it():
+    memory = memory_of(seen(1, 0), seen(2, 10), seen(3, 20), seen(4, 90))
+    assert seconds(memory, TWO) == [1, 3]
+    assert seconds(memory_of(seen(1, 0), seen(2, 90)), TWO) == [1]
+
+
+@pytest.mark.parametrize('other', [{'key': 'old'}, {'tokens': 3}])
+def test_tokens_that_cannot_be_compared_are_not_held_against_the_newest(other):
+    assert seconds(memory_of(seen(1, 0, **other), seen(2, 90))) == [2]
+
+
+def test_who_points_at_an_object_anew_says_what_it_looks_like():
+    memory = memory_of(*(seen(s, 0) for s in range(4)))
+    memory.pointed_at('mug', 5 * SECOND)
+    memory.observe([seen(5, 90), seen(6, 100), seen(7, 0)])
+    assert seconds(memory) == [6]
+    # What was seen before is remembered in its order, each once, whatever else is forgotten.
+    assert seconds(memory, Span(2 * SECOND, 6 * SECOND)) == [2, 3, 5, 6]
+    memory.forget(['mug'], Span(0, SECOND), 9 * SECOND)
+    assert seconds(memory) == [6] and seconds(memory, TWO) == [5, 6]
+
+
+def test_of_what_is_tracked_no_longer_now_is_what_looked_like_it_too(tmp_path):
+    with MemoryStore.open(tmp_path) as store, Recorder(store) as recorder:
+        memory = LongMemory(KeepLast(4), recorder)
+        memory.observe([seen(s, 0) for s in range(8)] + [seen(8, 90), seen(9, 90)])
+        recorder.flush()
+        assert seconds(memory) == [7] and memory.select('mug', LIKE, 4, 'k').left_out == 2
+        memory.release('mug')
+        recorder.flush()
+        assert memory.held()[0] == 0 and seconds(memory, Now()) == [9]
+        assert seconds(memory, TWO) == [7] and memory.select('mug', LIKE, 4, 'k').left_out == 2
