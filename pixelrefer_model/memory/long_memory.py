@@ -4,7 +4,6 @@
 import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -151,9 +150,9 @@ class LongMemory(ObjectMemory):
 
     def _keep_only(self, object_id: str, observations: list[Observation],
                    origins: Sequence[int] = ()) -> None:
-        kept = self._observations.get(object_id)
-        if kept and observations and observations[-1] is not kept[0] and \
-                observations[-1] is self._firsts.get(object_id):
+        kept, first = self._observations.get(object_id), self._firsts.get(object_id)
+        if kept and observations and observations[-1] is first and \
+                first.stamp_ns < kept[0].stamp_ns:
             # The first one alone: of what came between, the store knows more than is at hand.
             observations = []
         super()._keep_only(object_id, observations, origins)
@@ -237,26 +236,16 @@ class LongMemory(ObjectMemory):
                ) -> tuple[list[Observation | Moment], int]:
         """What there is of an object in a window, oldest first, from RAM where it is there; and how
         many newer ones were passed over for now."""
+        now = isinstance(window, Now)
         with self._lock:
-            recent, first = self._kept(object_id), self._firsts.get(object_id)
+            recent, within = self._kept(object_id), self._within(object_id, window)
             awaited = object_id in self._awaited
-        if isinstance(window, Now):
-            if not recent and not awaited:
-                recent, window = self._last_stored(object_id, window), replace(window, looks=1)
-            every = window.of(recent, first)
-            return [one for one in every if one.key == key], passed_over(recent, every)
-        marks: dict[int, Observation | Moment] = {
-            one.stamp_ns: one for one in self._stored(object_id, window) if one.key == key}
-        marks |= {one.stamp_ns: one for one in window.of(recent) if one.key == key}
-        return [marks[stamp] for stamp in sorted(marks)], 0
-
-    def _last_stored(self, object_id: str, window: Now) -> list[Observation]:
-        """What would be at hand of an object that is tracked no longer, were it still; the newest
-        alone where nothing else is looked at."""
-        stored = self._stored(object_id, ALWAYS, anytime=True)
-        last = 1 if window.likeness is None else self.keep.observations
-        first = [] if window.likeness is None else stored[:-last][:1]
-        return self._store.observations([*first, *stored[-last:]])
+        marks: dict[int, Observation | Moment] = {}
+        if not (now and (recent or awaited)):
+            marks = {one.stamp_ns: one for one in _within(self._stored(
+                object_id, ALWAYS if now else window, anytime=now), window) if one.key == key}
+        marks |= {one.stamp_ns: one for one in within if one.key == key}
+        return [marks[stamp] for stamp in sorted(marks)], passed_over(recent, within) if now else 0
 
     def _stored(self, object_id: str, span: Span, *, anytime: bool = False) -> list[Moment]:
         """What is stored of an object in this line of time; anytime: or else in its last one."""

@@ -117,9 +117,8 @@ class ObjectMemory:
         """
         with self._lock:
             kept = [self._kept(i) for i in object_ids]
-            firsts = [self._firsts.get(i) for i in object_ids]
             origins = [self._origins.get(i, 0) for i in object_ids]
-        within = [window.of(every, first) for every, first in zip(kept, firsts)]
+            within = [self._within(i, window) for i in object_ids]
         inside = [[o for o in one if o.key == key] for one in within]
         chosen = choose([[Mark(o.stamp_ns, o.reason) for o in one] for one in inside], most)
         for object_id, every, found, one in zip(object_ids, kept, within, inside):
@@ -217,8 +216,10 @@ class ObjectMemory:
         every = {(o.epoch, o.stamp_ns): replace(o, object_id=keep)
                  for object_id in (merge, keep) for o in self._kept(object_id)}
         origins = [self._origins[i] for i in (merge, keep) if i in self._origins]
+        firsts = [self._firsts[i] for i in (merge, keep) if i in self._firsts]
         self._keep_only(merge, [])
-        self._firsts.pop(keep, None)    # it was selected when either was
+        if firsts:  # the later selection is what it looked like then
+            self._firsts[keep] = max(firsts, key=lambda one: (one.epoch, one.stamp_ns))
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
@@ -235,6 +236,13 @@ class ObjectMemory:
         # Of what was pointed at anew the first is one of those.
         return kept if first is None or first.stamp_ns >= kept[0].stamp_ns else [first, *kept]
 
+    def _within(self, object_id: str, window: Window) -> list[Observation]:
+        """Those of what there is of an object that a window is about, oldest first."""
+        if isinstance(window, Now):
+            return window.of(list(self._observations.get(object_id, ())),
+                             self._firsts.get(object_id))
+        return window.of(self._kept(object_id))
+
     def _keep_only(self, object_id: str, observations: list[Observation],
                    origins: Sequence[int] = ()) -> None:
         """Let this be what there is of an object: its newest epoch's, oldest first. origins: from
@@ -243,9 +251,10 @@ class ObjectMemory:
         if newest:
             self._observations[object_id] = deque(newest, maxlen=self.keep.observations)
             if self.keep.first:
-                first = self._firsts.get(object_id, newest[0]).stamp_ns
-                self._firsts[object_id] = next(
-                    (o for o in newest if o.stamp_ns == first), newest[0])
+                first = self._firsts.get(object_id, newest[0])
+                # Where it goes the next one is what was selected, not one that was corrected.
+                self._firsts[object_id] = next((o for o in newest if (o.epoch, o.stamp_ns) >= (
+                    first.epoch, first.stamp_ns)), newest[0])
             self._origins[object_id] = min(newest[0].stamp_ns, *origins, newest[0].stamp_ns)
         else:
             self._observations.pop(object_id, None)

@@ -23,8 +23,9 @@ class Now:
     asks it. likeness: an observation looks like the object if its object tokens are at least so
     like those of an earlier one that does (cosine of all of their numbers, -1 to 1), the first one
     being one: a mask that has strayed shows something else. Where nothing has looked like it for
-    more than MOST_STALE_NS the newest is believed, for things change. None: as the checkpoint says
-    (`now_likeness`), and the newest, whatever it shows, where nobody asks it.
+    more than MOST_STALE_NS the newest is believed, for things change; where nothing that is still at
+    hand does, the oldest of that stands for the first one. None: as the checkpoint says (`now_likeness`), and the newest, whatever it
+    shows, where nobody asks it.
     """
 
     looks: Literal[1, 2] | None = None
@@ -32,13 +33,16 @@ class Now:
 
     def of(self, observations: list[Observation], first: Observation | None = None
            ) -> list[Observation]:
-        """Those of one object, given oldest first, that a question rests on. first: the one of its
-        selection, if that is not the oldest."""
-        if first is not None:
-            observations = [o for o in observations if o.stamp_ns >= first.stamp_ns]
-        shown = observations if self.likeness is None else _showing(observations, self.likeness)
-        selected = shown[:-1][:1] if self.looks == 2 else []
-        return [*selected, *shown[-1:]]
+        """Those of one object that a question rests on. observations: the newest, oldest first.
+        first: that of its selection, which may be older than they are; None: the oldest."""
+        if not observations:
+            return []
+        first = first or observations[0]
+        since = [o for o in observations if o.stamp_ns > first.stamp_ns]
+        newest = since[-1] if since else first
+        if self.likeness is not None and since:
+            newest = _showing(first, since, self.likeness, observations[0] is since[0])
+        return [first, newest] if self.looks == 2 and newest is not first else [newest]
 
 
 @dataclass(frozen=True)
@@ -58,8 +62,7 @@ class Span:
                 'BAD_WINDOW', f'the window ends {by:.3f} s before it begins; an end at or after '
                 'the start is allowed')
 
-    def of(self, observations: list[Observation], first: Observation | None = None
-           ) -> list[Observation]:
+    def of(self, observations: list[Observation]) -> list[Observation]:
         return [o for o in observations if self.start_ns <= o.stamp_ns <= self.end_ns]
 
 
@@ -71,23 +74,23 @@ def passed_over(observations: Sequence[Observation], chosen: Sequence[Observatio
     return sum(chosen[-1].stamp_ns < one.stamp_ns for one in observations) if chosen else 0
 
 
-def _showing(observations: list[Observation], likeness: float) -> list[Observation]:
-    """Up to the newest that looks like the object, given all, oldest first. Tokens of another key
-    or number than the newest one's cannot be held against them, and count as like it."""
-    if len(observations) < 2:
-        return observations
-    newest = observations[-1]
-    known = [n for n, one in enumerate(observations) if one.key == newest.key
+def _showing(first: Observation, since: list[Observation], likeness: float, rolled: bool
+             ) -> Observation:
+    """The newest that looks like the object. since: what came after the first one, oldest first;
+    rolled: there was more between them. Tokens of another key or number than the newest one's
+    cannot be held against them, and count as like it."""
+    newest = since[-1]
+    known = [one for one in (first, *since) if one.key == newest.key
              and one.tokens.shape == newest.tokens.shape]
-    numbers = torch.stack([observations[n].tokens.flatten() for n in known]).float()
-    numbers = torch.nn.functional.normalize(numbers, dim=1)
-    # [n, n]: of an observation (row) and an earlier one.
-    alike = (numbers @ numbers.T >= likeness).tolist()
+    numbers = torch.nn.functional.normalize(
+        torch.stack([one.tokens.flatten() for one in known]).float(), dim=1)
+    # [n, n]: of an observation (row) and an earlier one. What is no number tells nothing.
+    other = (numbers @ numbers.T < likeness).tolist()
     showing = [0]
     for row in range(1, len(known)):
-        if any(alike[row][other] for other in showing):
+        if not all(other[row][earlier] for earlier in showing):
             showing.append(row)
     last = known[showing[-1]]
-    if newest.stamp_ns - observations[last].stamp_ns > MOST_STALE_NS:
-        return observations
-    return observations[:last + 1]
+    if rolled and last is first:
+        return _showing(since[0], since[1:], likeness, False) if since[1:] else newest
+    return newest if newest.stamp_ns - last.stamp_ns > MOST_STALE_NS else last

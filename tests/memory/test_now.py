@@ -80,13 +80,51 @@ def test_who_points_at_an_object_anew_says_what_it_looks_like():
     assert seconds(memory) == [6] and seconds(memory, TWO) == [5, 6]
 
 
-def test_of_what_is_tracked_no_longer_now_is_what_looked_like_it_too(tmp_path):
+def test_what_is_joined_was_selected_when_the_later_of_both_was():
+    memory = memory_of(*(seen(s, 0) for s in range(4)), keep=16)
+    memory.pointed_at('mug', 5 * SECOND)
+    memory.observe([*(seen(s, 90) for s in (5, 6)), replace(seen(3, 45), object_id='cup')])
+    memory.join('mug', 'cup')
+    assert seconds(memory) == [6] and seconds(memory, TWO) == [5, 6]
+    memory.observe([replace(seen(s, 180), object_id='cup') for s in (8, 9)])
+    memory.join('mug', 'cup')
+    assert seconds(memory) == [9]
+
+
+def test_where_what_was_selected_is_forgotten_the_next_one_stands_for_it():
+    memory = memory_of(*(seen(s, 0) for s in range(4)))
+    memory.pointed_at('mug', 5 * SECOND)
+    memory.observe([seen(5, 90), seen(6, 100), seen(7, 0)])
+    memory.forget(['mug'], Span(5 * SECOND, 5 * SECOND), 9 * SECOND)
+    assert seconds(memory) == [6]
+
+
+def test_what_has_turned_since_its_selection_is_followed_when_what_lay_between_has_rolled_out():
+    turning = [seen(n, min(15 * n, 90)) for n in range(25)]
+    for n in range(1, 25):
+        assert seconds(memory_of(*turning[:n], keep=4)) == [n - 1]
+    memory = memory_of(*turning, seen(25, 180), seen(26, 180), keep=4)
+    assert seconds(memory) == [24]
+    memory.observe([seen(27, 180), seen(28, 180)])      # nothing else is at hand
+    assert seconds(memory) == [28]
+
+
+def test_what_is_no_number_is_not_held_against_the_newest():
+    broken = replace(seen(2, 0), tokens=torch.full((2, 2), float('inf')))
+    assert seconds(memory_of(seen(1, 0), broken)) == [2]
+
+
+def test_a_correction_counts_where_a_part_goes_and_of_what_is_not_tracked_now_is_the_newest(
+        tmp_path):
     with MemoryStore.open(tmp_path) as store, Recorder(store) as recorder:
-        memory = LongMemory(KeepLast(4), recorder)
-        memory.observe([seen(s, 0) for s in range(8)] + [seen(8, 90), seen(9, 90)])
+        memory = LongMemory(KeepLast(8), recorder)
+        memory.observe([seen(s, 0) for s in range(4)])
+        memory.pointed_at('mug', 4 * SECOND)
+        memory.observe([seen(4, 90), seen(5, 90), seen(6, 180)])
         recorder.flush()
-        assert seconds(memory) == [7] and memory.select('mug', LIKE, 4, 'k').left_out == 2
+        assert seconds(memory) == [5] and memory.select('mug', LIKE, 4, 'k').left_out == 1
+        memory.in_turn(lambda: memory.split('mug', 5 * SECOND, 'bowl')).result()
+        assert seconds(memory) == [4] and memory.held()[0] == 7
         memory.release('mug')
         recorder.flush()
-        assert memory.held()[0] == 0 and seconds(memory, Now()) == [9]
-        assert seconds(memory, TWO) == [7] and memory.select('mug', LIKE, 4, 'k').left_out == 2
+        assert seconds(memory) == [4]
