@@ -238,8 +238,9 @@ class LongMemory(ObjectMemory):
         many newer ones were passed over for now."""
         now = isinstance(window, Now)
         with self._lock:
-            recent, within = self._kept(object_id), self._within(object_id, window)
+            held = self._at_hand(object_id)
             awaited = object_id in self._awaited
+        recent, within = held.every, held.within(window)
         marks: dict[int, Observation | Moment] = {}
         if not (now and (recent or awaited)):
             marks = {one.stamp_ns: one for one in _within(self._stored(

@@ -51,6 +51,29 @@ class Selection:
         return Selection(self.observations[oldest:], self.left_out + oldest, self.origin_ns)
 
 
+@dataclass(frozen=True)
+class AtHand:
+    """What a memory holds of an object: the newest, oldest first, and that of its selection, which
+    may be older than they are."""
+
+    recent: list[Observation]
+    first: Observation | None
+
+    @property
+    def every(self) -> list[Observation]:
+        """All of it, oldest first."""
+        if not self.recent or self.first is None or \
+                self.first.stamp_ns >= self.recent[0].stamp_ns:
+            return self.recent
+        return [self.first, *self.recent]
+
+    def within(self, window: Window) -> list[Observation]:
+        """What a window is about."""
+        if isinstance(window, Now):
+            return window.of(self.recent, self.first)
+        return window.of(self.every)
+
+
 class ObjectMemory:
     """Observations by object. Bounded by `keep` for each object, and by the number of objects
     that the tracker admits. One writer and any readers may call it from different threads; no
@@ -116,9 +139,10 @@ class ObjectMemory:
         `most` < 1.
         """
         with self._lock:
-            kept = [self._kept(i) for i in object_ids]
+            held = [self._at_hand(i) for i in object_ids]
             origins = [self._origins.get(i, 0) for i in object_ids]
-            within = [self._within(i, window) for i in object_ids]
+        kept = [one.every for one in held]
+        within = [one.within(window) for one in held]
         inside = [[o for o in one if o.key == key] for one in within]
         chosen = choose([[Mark(o.stamp_ns, o.reason) for o in one] for one in inside], most)
         for object_id, every, found, one in zip(object_ids, kept, within, inside):
@@ -223,25 +247,20 @@ class ObjectMemory:
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
-        kept = self._kept(object_id)
+        kept, first = self._kept(object_id), self._firsts.get(object_id)
         origins = [self._origins[object_id]] if kept else []
+        if first is not None and first.stamp_ns >= from_ns:
+            self._firsts[new_id] = first
         self._keep_only(object_id, [o for o in kept if o.stamp_ns < from_ns], origins)
         self._keep_only(new_id, [
             replace(o, object_id=new_id) for o in kept if o.stamp_ns >= from_ns])
 
     def _kept(self, object_id: str) -> list[Observation]:
         """All that there is of an object, oldest first."""
-        kept = list(self._observations.get(object_id, ()))
-        first = self._firsts.get(object_id)
-        # Of what was pointed at anew the first is one of those.
-        return kept if first is None or first.stamp_ns >= kept[0].stamp_ns else [first, *kept]
+        return self._at_hand(object_id).every
 
-    def _within(self, object_id: str, window: Window) -> list[Observation]:
-        """Those of what there is of an object that a window is about, oldest first."""
-        if isinstance(window, Now):
-            return window.of(list(self._observations.get(object_id, ())),
-                             self._firsts.get(object_id))
-        return window.of(self._kept(object_id))
+    def _at_hand(self, object_id: str) -> AtHand:
+        return AtHand(list(self._observations.get(object_id, ())), self._firsts.get(object_id))
 
     def _keep_only(self, object_id: str, observations: list[Observation],
                    origins: Sequence[int] = ()) -> None:
@@ -249,7 +268,11 @@ class ObjectMemory:
         which its seconds count, if that was before."""
         newest = [o for o in observations if o.epoch == observations[-1].epoch]
         if newest:
-            self._observations[object_id] = deque(newest, maxlen=self.keep.observations)
+            before = self._at_hand(object_id)
+            # Between a first one that is older than the newest and these there was more.
+            rolled = before.every is not before.recent and len(newest) > 1 and \
+                (newest[0].epoch, newest[0].stamp_ns) == (before.first.epoch, before.first.stamp_ns)
+            self._observations[object_id] = deque(newest[rolled:], maxlen=self.keep.observations)
             if self.keep.first:
                 first = self._firsts.get(object_id, newest[0])
                 # Where it goes the next one is what was selected, not one that was corrected.

@@ -24,7 +24,7 @@ class Now:
     like those of an earlier one that does (cosine of all of their numbers, -1 to 1), the first one
     being one: a mask that has strayed shows something else. Where nothing has looked like it for
     more than MOST_STALE_NS the newest is believed, for things change; where nothing that is still at
-    hand does, the oldest of that stands for the first one. None: as the checkpoint says (`now_likeness`), and the newest, whatever it
+    hand does, what most of that looks like. None: as the checkpoint says (`now_likeness`), and the newest, whatever it
     shows, where nobody asks it.
     """
 
@@ -92,5 +92,7 @@ def _showing(first: Observation, since: list[Observation], likeness: float, roll
             showing.append(row)
     last = known[showing[-1]]
     if rolled and last is first:
-        return _showing(since[0], since[1:], likeness, False) if since[1:] else newest
+        usual = max(range(1, len(known)), key=lambda row: -sum(other[row][1:]))
+        later = [one for one in since if one.stamp_ns > known[usual].stamp_ns]
+        return _showing(known[usual], later, likeness, False) if later else newest
     return newest if newest.stamp_ns - last.stamp_ns > MOST_STALE_NS else last

@@ -109,6 +109,28 @@ def test_what_has_turned_since_its_selection_is_followed_when_what_lay_between_h
     assert seconds(memory) == [28]
 
 
+def test_one_that_strayed_among_many_is_not_what_they_look_like():
+    turned = [seen(n, min(15 * n, 90)) for n in range(25)]
+    turned[21] = seen(21, 200)      # the oldest at hand
+    assert seconds(memory_of(*turned, keep=4)) == [24]
+
+
+def test_what_is_forgotten_or_split_off_does_not_bring_an_old_selection_back():
+    memory = memory_of(*(seen(n, min(15 * n, 90)) for n in range(25)), keep=4)
+    memory.forget(['mug'], Span(22 * SECOND, 22 * SECOND), 30 * SECOND)
+    assert seconds(memory) == [24] and seconds(memory, TWO) == [0, 24]
+    memory.split('mug', 24 * SECOND, 'bowl')
+    assert seconds(memory) == [23]
+
+
+def test_a_correction_goes_with_what_is_split_off():
+    memory = memory_of(*(seen(s, 0) for s in range(8)), keep=16)
+    memory.pointed_at('mug', 8 * SECOND)
+    memory.observe([seen(s, 90) for s in (8, 9, 10)])
+    memory.split('mug', 5 * SECOND, 'bowl')
+    assert [o.stamp_ns for o in memory.select('bowl', LIKE, 4, 'k').observations] == [10 * SECOND]
+
+
 def test_what_is_no_number_is_not_held_against_the_newest():
     broken = replace(seen(2, 0), tokens=torch.full((2, 2), float('inf')))
     assert seconds(memory_of(seen(1, 0), broken)) == [2]
