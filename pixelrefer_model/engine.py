@@ -260,9 +260,8 @@ class PerceptionEngine:
     def now(self) -> Now:
         """What a question about now rests on: as the settings say, or else the checkpoint."""
         taught = self.language.model.config
-        likeness = self.settings.now_likeness or taught.now_likeness
         return Now(self.settings.now_looks or taught.now_looks,
-                   None if likeness <= -1 else likeness)
+                   self.settings.now_likeness or taught.now_likeness)
 
     def _fitting(self, question: str, object_ids: Sequence[str], chosen: Sequence[Selection],
                  timed: bool, facts: Sequence[str]) -> tuple[Sequence[Selection], RenderedPrompt]:

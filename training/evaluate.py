@@ -5,9 +5,9 @@
 Prints one JSON object on standard output, progress on standard error. `tracker`: mean IoU after a
 prompt, absence, return, mix-ups. `refer_true_masks` and `refer_tracked_masks`: share of right
 answers, with the renderer's masks and with those that the tracker gives after a box prompt, on the
-very last frame; `refer_last_sight`: with the tracker's last clear sight that looks like the
-object, as the engine answers. Each figure is {"value", "n", "low", "high"} with its 95 % interval, or null where
-it was not measured.
+very last frame; `refer_last_sight`: with the tracker's last clear sight that looks like the object,
+as the engine answers. Each figure is {"value", "n", "low", "high"} with its 95 % interval, or null
+where it was not measured.
 """
 
 import argparse

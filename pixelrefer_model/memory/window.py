@@ -23,9 +23,9 @@ class Now:
     asks it. likeness: an observation looks like the object if its object tokens are at least so
     like those of an earlier one that does (cosine of all of their numbers, -1 to 1), the first one
     being one: a mask that has strayed shows something else. Where nothing has looked like it for
-    more than MOST_STALE_NS the newest is believed, for things change; where nothing that is still at
-    hand does, what most of that looks like. None: as the checkpoint says (`now_likeness`), and the newest, whatever it
-    shows, where nobody asks it.
+    more than MOST_STALE_NS the newest is believed, for things change; where nothing that is still
+    at hand does, what most of that looks like is the object. -1: the newest, whatever it shows.
+    None: as the checkpoint says (`now_likeness`), and the newest where nobody asks it.
     """
 
     looks: Literal[1, 2] | None = None
@@ -40,7 +40,7 @@ class Now:
         first = first or observations[0]
         since = [o for o in observations if o.stamp_ns > first.stamp_ns]
         newest = since[-1] if since else first
-        if self.likeness is not None and since:
+        if self.likeness is not None and self.likeness > -1 and since:
             newest = _showing(first, since, self.likeness, observations[0] is since[0])
         return [first, newest] if self.looks == 2 and newest is not first else [newest]
 

@@ -69,8 +69,9 @@ An object counts as seen from 100 visible pixels on; under that the engine does 
 all (`abstain_under_px`), and the model was trained to say so by itself under {faint} px. With
 tracked masks an object is prompted by a box on the first frame that shows it and followed for up to
 24 frames. The engine answers from the last clear sight that it remembers and that looks like the
-object (`now_likeness`): here of the frames 0, 8, 16 and 24; the last column counts an object as not known that has no mask on the very last frame. What
-has no mask is a wrong answer, but right where nothing can be told.
+object (`now_likeness`): here of the frames 0, 8, 16 and 24; the last column counts an object as not
+known that has no mask on the very last frame. What has no mask is a wrong answer, but right where
+nothing can be told.
 
 {training}
 ## Limits

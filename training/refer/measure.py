@@ -228,8 +228,7 @@ def last_sights(tokens: dict[tuple[int, int], Tensor], likeness: float
     for i in {i for _, i in tokens}:
         sights = [Observation(str(i), round(f / RATE_HZ * 1e9), '', 0, (0, 0, 0, 0), 0,
                               tokens[f, i], '') for f, other in sorted(tokens) if other == i]
-        last[STAMPED[-1], i] = Now(likeness=None if likeness <= -1 else likeness).of(
-            sights)[-1].tokens
+        last[STAMPED[-1], i] = Now(likeness=likeness).of(sights)[-1].tokens
     return {**tokens, **last}
 
 
