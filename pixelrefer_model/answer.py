@@ -15,7 +15,7 @@ class Question:
     observations: for each object of the request, oldest first. left_out: observations within the
     window that did not fit the budget of frames or the positions of the model; of now, newer ones
     that show something else. max_new_tokens: the answer's budget. facts: sentences that the prompt
-    carries besides.
+    carries besides. about_now: whether it is asked of now rather than of a window.
     """
 
     text: str
@@ -25,6 +25,7 @@ class Question:
     prompt: RenderedPrompt = field(repr=False)
     max_new_tokens: int
     facts: tuple[str, ...] = ()
+    about_now: bool = False
 
     @property
     def stamps_ns(self) -> list[int]:

@@ -254,7 +254,8 @@ class PerceptionEngine:
         chosen, prompt = self._fitting(question, object_ids, chosen, timed, facts)
         self.language.check(prompt, max_new_tokens)
         return Question(question, list(object_ids), [s.observations for s in chosen],
-                        sum(s.left_out for s in chosen), prompt, max_new_tokens, tuple(facts))
+                        sum(s.left_out for s in chosen), prompt, max_new_tokens, tuple(facts),
+                        isinstance(window, Now))
 
     @property
     def now(self) -> Now:
@@ -348,9 +349,10 @@ class PerceptionEngine:
             question.facts)
 
     def _too_small(self, question: Question) -> bool:
-        """Whether next to nothing of one of the objects was seen wherever the answer looks."""
-        return any(max(o.area for o in kept) < self.settings.abstain_under_px
-                   for kept in question.observations)
+        """Whether next to nothing of one of the objects was seen wherever the answer looks; of now
+        its newest sight counts, however much of it the first showed."""
+        return any(max(o.area for o in (kept[-1:] if question.about_now else kept))
+                   < self.settings.abstain_under_px for kept in question.observations)
 
 
 def images_of(observations: list[Observation]) -> list[torch.Tensor]:

@@ -128,8 +128,8 @@ RULES: dict[str, Rule] = {
                            'least, whatever happens, or keyframe_interval where that is less.',
                            0.0, 3600.0, live=True),
     'keep_observations': Rule(32, 'Newest observations of each object that are kept at hand, the '
-                              'oldest going first; the very first one is kept besides.', 1,
-                              100_000),
+                              'oldest going first; the first one since its latest selection is '
+                              'kept besides.', 1, 100_000),
     'memory': Rule('ram', 'What is remembered of objects: `none`, no more than the newest '
                    'observation while they are tracked; `ram`, until the node is cleaned up; '
                    '`disk`, in memory_folder, also after it ended.', choices=MEMORIES),
@@ -146,13 +146,16 @@ RULES: dict[str, Rule] = {
                           0.0, 1.0),
     'memory_observations': Rule(0, 'Observations remembered of each object; 0: any number.', 0,
                                 10_000_000),
-    'max_frames': Rule(4, 'Observations of one object in one question.', 1, 64, live=True),
+    'max_frames': Rule(4, 'Observations of one object in one question; with 1 a question about now '
+                       'has no second look (now_looks).', 1, 64, live=True),
     'now_looks': Rule(0, 'Observations of each object that a question about now rests on: 1, the '
-                      'newest; 2, its first one as well, as it was selected; 0: as the checkpoint '
-                      'was taught.', 0, 2, live=True),
+                      'newest that looks like it; 2, its first one as well, as it was selected; 0: '
+                      'as the checkpoint was taught (the packaged one 2, released ones 1).', 0, 2,
+                      live=True),
     'now_likeness': Rule(0.0, 'How alike an observation has to look to one before it, to count as '
                          'of the object where a question is about now: cosine of their tokens; '
-                         '-1: the newest counts, whatever it shows; 0: as the checkpoint says.',
+                         '-1: the newest counts, whatever it shows; 0: as the checkpoint says '
+                         '(the packaged one 0.65, released ones -1).',
                          -1.0, 1.0, live=True),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
                        live=True),
@@ -160,8 +163,8 @@ RULES: dict[str, Rule] = {
                           'that reason.',
                           0.0, 1.0, live=True),
     'abstain_under_px': Rule(100, 'Answers about an object of which every observation that they '
-                             'would rest on has fewer pixels become "I cannot tell."; 0: none for '
-                             'that reason.', 0, 1_000_000, live=True),
+                             'would rest on, of now the newest, has fewer pixels become "I cannot '
+                             'tell."; 0: none for that reason.', 0, 1_000_000, live=True),
     'prefix_cache_mib': Rule(256, 'MiB of keys and values of past prompts, kept so that the next '
                              'question about the same objects costs only its own words; 0, and in '
                              'lockstep: none.',

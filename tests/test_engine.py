@@ -394,14 +394,27 @@ def test_of_too_few_pixels_nothing_is_told_and_no_token_decoded(engine, more, to
         'I cannot tell.', True, 0.0)
 
 
-def test_one_clear_sight_among_the_observations_is_enough():
+def test_one_clear_sight_within_a_window_is_enough():
     engine = PerceptionEngine.from_checkpoints(settings=EngineSettings(abstain_under_px=100))
     engine.track('square', square(0), frame(0))
-    question = engine.prepare('What is it?', ['square'], max_new_tokens=4)
+    question = engine.prepare('What is it?', ['square'], Span(0, 0), max_new_tokens=4)
     seen, = question.observations[0]
-    for areas, told in (((99, 100), True), ((99, 99), False)):
+    for areas, told in (((100, 99), True), ((99, 99), False)):
         question.observations[0][:] = [replace(seen, area=area) for area in areas]
         assert (engine.answer(question).tokens > 0) is told
+
+
+@pytest.mark.parametrize('areas, told', [((100, 99), False), ((99, 100), True)])
+def test_of_now_the_newest_sight_has_to_be_clear(areas, told):
+    engine = PerceptionEngine.from_checkpoints(settings=EngineSettings(
+        keyframes=EveryInterval(0.2), now_looks=2, now_likeness=-1.0, abstain_under_px=100))
+    engine.track('square', square(0), frame(0))
+    for index in range(1, 4):
+        engine.process(frame(index))
+    question = engine.prepare('What is it?', ['square'], max_new_tokens=4)
+    kept, = question.observations
+    kept[:] = [replace(seen, area=area) for seen, area in zip(kept, areas, strict=True)]
+    assert (engine.answer(question).tokens > 0) is told
 
 
 def test_an_answer_without_a_word_abstains(engine, monkeypatch):
