@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The mean of checkpoints lies between them; those that have nothing in common have none."""
 
+import json
 import shutil
 
 import pytest
@@ -51,9 +52,21 @@ def test_a_folder_that_is_there_is_not_overwritten(other):
     assert (other / WEIGHTS).read_bytes() == before
 
 
-@pytest.mark.parametrize('name', ['config.json', 'tokenizer.json'])
-def test_checkpoints_of_other_sizes_or_words_have_no_mean(other, tmp_path, name):
-    (other / name).write_text((other / name).read_text() + '\n')
+def test_what_a_question_about_now_rests_on_is_as_the_first_says(other, tmp_path):
+    config = json.loads((other / 'config.json').read_text())
+    looks = {name: config.pop(name) for name in ('now_looks', 'now_likeness')}
+    (other / 'config.json').write_text(json.dumps(config))
+    mean_of([PACKAGED, other], [0.5, 0.5], tmp_path / 'mean')
+    made = json.loads((tmp_path / 'mean' / 'config.json').read_text())
+    assert {name: made[name] for name in looks} == looks
+
+
+@pytest.mark.parametrize('name, old, new', [
+    ('config.json', '"mask_num": 16', '"mask_num": 8'), ('tokenizer.json', '\n', '\n\n')])
+def test_checkpoints_of_other_sizes_or_words_have_no_mean(other, tmp_path, name, old, new):
+    text = (other / name).read_text()
+    assert old in text
+    (other / name).write_text(text.replace(old, new))
     with pytest.raises(ValueError, match=f'{name} is not the same in'):
         mean_of([PACKAGED, other], [0.5, 0.5], tmp_path / 'mean')
     assert not (tmp_path / 'mean').exists()

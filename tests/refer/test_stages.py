@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rules of the training stages: who learns when, and that a run can be taken up again."""
 
+import json
 from dataclasses import asdict, replace
 
 import pytest
@@ -8,11 +9,11 @@ import torch
 
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.language import Tokenizer
-from pixelrefer_model.pixelrefer import PixelReferLite
+from pixelrefer_model.pixelrefer import PixelReferConfig, PixelReferLite
 from training.refer.recipe import LANGUAGE, PARTS, recipe_of
 from training.refer.records import Record, make_record
 from training.refer.sizes import tiny_config, with_words
-from training.refer.start import weights_of
+from training.refer.start import started_config, weights_of
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import HEADS, Recipe, Trainer
 from training.world import Contract, World
@@ -70,7 +71,7 @@ def test_a_language_model_that_is_kept_teaches_and_stays_as_it_is(pool):
     made = trainer(**{**asdict(recipe), 'vision': 0.0})
     language = {n: p for n, p in made.model.named_parameters() if n.startswith(PARTS[LANGUAGE])}
     assert changed(made, pool) == {'vision_encoder', 'region_encoder'}
-    assert all(p.grad is None and not p.requires_grad for p in language.values())
+    assert not any(p.requires_grad for p in language.values())
 
 
 def test_a_run_is_as_long_as_its_own_clock_says(pool):
@@ -79,6 +80,14 @@ def test_a_run_is_as_long_as_its_own_clock_says(pool):
     made.train_step(pool)
     made.train_step(pool)
     assert made.progress == pytest.approx(9.0 / 60)
+
+
+def test_a_run_that_changes_the_encoder_learns_two_looks_and_has_no_likeness_yet(tmp_path):
+    packaged = PixelReferConfig.from_folder(TINY['refer'])
+    (tmp_path / 'config.json').write_text(json.dumps({
+        **json.loads((TINY['refer'] / 'config.json').read_text()),
+        'now_looks': 1, 'now_likeness': 0.5}))
+    assert started_config(tmp_path) == replace(packaged, now_looks=2, now_likeness=-1.0)
 
 
 def test_a_run_that_starts_with_a_checkpoint_has_its_weights_and_words(tmp_path):

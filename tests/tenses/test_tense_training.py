@@ -195,4 +195,7 @@ def test_on_a_gpu_a_run_has_more_scenes_and_drills_less_where_it_can_read_alread
     assert cpu == TenseRecipe(seed=3) and gpu.scenes == again.scenes > cpu.scenes
     assert (gpu.late, again.late, again.heads_later) == (0.4, 0.0, 0.0)
     assert again.drills[0] < gpu.drills[0] and again.rate < gpu.rate
+    more = recipe_of(None, 3, True, False)
+    assert (more.rate, more.heads_later, more.late) == (again.rate, 0.0, 0.0)
+    assert more.scenes < cpu.scenes and more.clips > cpu.clips
     assert recipe_of(7.0, 3, True, True).minutes == 7.0

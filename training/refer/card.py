@@ -72,7 +72,7 @@ tracked masks an object is prompted by a box on the first frame that shows it an
 object (`now_likeness`): here of the frames 0, 8, 16 and 24; the last column counts an object as not
 known that has no mask on the very last frame. What has no mask is a wrong answer, but right where
 nothing can be told.
-
+{looks}
 {training}
 ## Limits
 
@@ -81,6 +81,12 @@ Eight categories, eight colours, three patterns, one kind of room. Wordings far 
 and those cut by the image edge are named less surely. Where it fails, what its confidence is worth
 and what a wording does to an answer, and how often it is right about what was, is and will be:
 docs/accuracy.
+'''
+
+LOOKS = '''
+In all three columns a question about now rests on the first sight of each object as well
+(`now_looks` 2): on the first of these frames that shows it; but not where the model alone is to say
+that it cannot tell. Of two looks it is the newest that has to show 100 pixels.
 '''
 
 TRAINING = '''\
@@ -106,7 +112,7 @@ TENSES = '''\
 {heading}
 
 `./run python -m training.tenses.train --out DIR --records DIR --minutes {minutes:g} --seed {run_seed}
---shards {shards}{on}`: from then on the language model alone, with {layers} layers;
+--shards {shards}{start}{on}`: from then on the language model alone, with {layers} layers;
 {device}, {steps} steps ({time}), {scenes} scenes of {shortest:.0f}
 to {longest:.0f} s, every other one a mirror image. Muon and AdamW as before, rate {rate}, cosine, decay {decay}. What it is taught:
 docs/accuracy/tenses.md.
@@ -131,7 +137,8 @@ def write_card(run: Path, figures: dict, checkpoint: Path, seed: int, scenes: in
     (checkpoint / 'README.md').write_text(CARD.format(
         categories=8, parameters=f'{size / 2 / 1e6:.2f} M', megabytes=size / 1e6,
         faint=MOST_FAINT, **_sizes(config), seed=seed, scenes=scenes,
-        first=FIRST_SEED + seed * 10_000, table=table, training=training), encoding='utf-8')
+        first=FIRST_SEED + seed * 10_000, table=table, training=training,
+        looks=LOOKS if config.now_looks == 2 else ''), encoding='utf-8')
     if tenses:
         draw_tenses(run / 'log.jsonl', checkpoint / 'tenses.png')
     else:
@@ -157,6 +164,7 @@ def _tenses(recipe: dict, last: dict, note: str, checkpoint: Path) -> str:
     return TENSES.format(
         before=before.split(TENSES_HEADING)[0].rstrip() + '\n', heading=TENSES_HEADING,
         minutes=recipe['minutes'], run_seed=recipe['seed'], shards=recipe['shards'],
+        start='' if recipe.get('start', 'tiny') == 'tiny' else ' --start CHECKPOINT',
         layers=recipe['layers'], device=_device(recipe), on=_on(recipe), steps=last['step'],
         time=_time(last['seconds']), scenes=last['records'], rate=recipe['rate'],
         decay=recipe['decay'], note=note, shortest=SECONDS[0], longest=SECONDS[1])

@@ -9,6 +9,7 @@ sizes and the same vocabulary.
 """
 
 import argparse
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +18,10 @@ from safetensors.torch import load_file, save_file
 
 from pixelrefer_model.weights import checkpoint_folder
 
-#: What has to be the same in all of them, and where the weights lie.
-SAME, WEIGHTS = ('config.json', 'tokenizer.json'), 'model.safetensors'
+#: Where sizes, words and weights lie; and what of the first may be of its own, since it says what
+#: a question about now rests on.
+CONFIG, WORDS, WEIGHTS = 'config.json', 'tokenizer.json', 'model.safetensors'
+OF_THE_FIRST = ('now_looks', 'now_likeness')
 
 
 def mean_of(folders: Sequence[Path], shares: Sequence[float], out: Path) -> None:
@@ -30,14 +33,19 @@ def mean_of(folders: Sequence[Path], shares: Sequence[float], out: Path) -> None
                          f'not {list(shares)}')
     if out.exists():
         raise ValueError(f'{out} is there already; the folder of a new checkpoint is allowed')
-    for name in SAME:
-        if len({(folder / name).read_bytes() for folder in folders}) > 1:
+    for name, read in ((CONFIG, _sizes), (WORDS, Path.read_bytes)):
+        if any(read(folder / name) != read(folders[0] / name) for folder in folders):
             raise ValueError(f'{name} is not the same in {", ".join(map(str, folders))}')
     weights = [load_file(folder / WEIGHTS) for folder in folders]
     made = {name: sum(share * one[name].double() for share, one in zip(shares, weights)).to(
         first.dtype).contiguous() for name, first in weights[0].items()}
     shutil.copytree(folders[0], out, ignore=shutil.ignore_patterns(WEIGHTS))
     save_file(made, out / WEIGHTS, metadata={'format': 'pt'})
+
+
+def _sizes(path: Path) -> dict:
+    config = json.loads(path.read_text(encoding='utf-8'))
+    return {name: value for name, value in config.items() if name not in OF_THE_FIRST}
 
 
 def main() -> None:

@@ -17,6 +17,13 @@ SCALE = 0.7
 LANGUAGE_SPREAD = 0.08
 
 
+def started_config(folder: Path) -> PixelReferConfig:
+    """That of a run that begins with a checkpoint: it learns two looks, and what it makes object
+    tokens look like is to be measured anew."""
+    return replace(PixelReferConfig.from_folder(folder), now_looks=2,
+                   now_likeness=PixelReferConfig.now_likeness)
+
+
 def first_weights(config: PixelReferConfig, scenes: list[Scene]) -> PixelReferLite:
     """A new model; its patch embedding whitens the patches of `scenes`.
 

@@ -15,7 +15,7 @@ from training.refer.scenes import Scene, shift
 
 #: How often each kind is asked of one object in one frame.
 SINGLE_SHARES = {'category': 16, 'colour': 16, 'pattern': 12, 'size': 8, 'phrase': 10,
-                 'sentence': 10, 'detailed': 22, 'position': 18, 'support': 16, 'choice': 16,
+                 'sentence': 10, 'detailed': 40, 'position': 40, 'support': 16, 'choice': 16,
                  'is_category': 12, 'is_colour': 10, 'is_pattern': 10}
 WINDOW_SHARES = {'motion': 60, 'category': 6, 'colour': 3, 'phrase': 5, 'sentence': 14,
                  'detailed': 12}
@@ -32,10 +32,10 @@ RARE = ('same_colour', 'same_category', 'held', 'held_in')
 
 
 #: Questions about a picture out of a clip: per object, and about pairs.
-OF_A_CLIP = 2, 6
+OF_A_CLIP = 3, 5
 #: Share of the pictures out of clips in which an object shows as it was some time ago too: as the
 #: engine asks about what was selected then and is tracked since.
-LOOKED_BEFORE = 0.75
+LOOKED_BEFORE = 0.85
 
 #: Kinds that are not asked where no colours are seen.
 COLOURED = ('colour', 'phrase', 'sentence', 'detailed', 'choice', 'is_colour', 'same_colour')

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from training.refer.products import LowSdpa, low_precision_products, multiplies_
 from training.refer.recipe import ON_GPU, Recipe, progress_of, recipe_of
 from training.refer.scenes import Scene, make_scene
 from training.refer.sizes import export, tiny_config
-from training.refer.start import first_weights, weights_of
+from training.refer.start import first_weights, started_config, weights_of
 from training.refer.step import StepMaker, StepsAhead
 from training.refer.tokenizer import train_tokenizer
 from training.refer.trainer import Trainer
@@ -72,8 +72,7 @@ def run(together: Together, arguments: argparse.Namespace,
     contract = Contract.load()
     # A checkpoint keeps its sizes, and its words: those of the tenses are no words of this stage.
     tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
-    config = replace(PixelReferConfig.from_folder(arguments.start), now_looks=2) \
-        if arguments.start else tiny_config(tokenizer)
+    config = started_config(arguments.start) if arguments.start else tiny_config(tokenizer)
     state = torch.load(out / 'state.pt', map_location=arguments.device, weights_only=True) \
         if (out / 'state.pt').exists() else None
     with Ahead(partial(StepsAhead, StepMaker(recipe, config, tokenizer, contract),

@@ -45,10 +45,13 @@ class TenseRecipe(Recipe):
 
 
 #: What is different where the checkpoint that it begins with has learned to read already: fewer
-#: drills, more of what has to be seen, a lower rate, and no loss of heads, which would begin anew
-#: and disturb what is learned.
-AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (12, 12), 'ahead': 10, 'read': 4,
-         'pairs': 24, 'asked': (6, 2), 'unplaced': 0.25, 'heads_later': 0.0}
+#: drills and questions about time, more about single moments, a lower rate, and no loss of heads,
+#: which would begin anew and disturb what is learned.
+AGAIN = {'late': 0.0, 'rate': 1e-3, 'warm_up': 20, 'drills': (6, 6), 'queries': (8, 8),
+         'before': 10, 'read': 4, 'pairs': 16, 'asked': (6, 2), 'unplaced': 0.25,
+         'heads_later': 0.0}
+#: And on CPU cores: one long scene a step, and rather clips, which are asked about now too.
+AGAIN_ON_CPU = {**AGAIN, 'scenes': 1, 'others': 0, 'clips': 8, 'singles': 1}
 #: On a GPU a step of many more scenes takes little longer.
 ON_GPU = {'minutes': 6.0, 'scenes': 16, 'others': 8, 'drills': (280, 160), 'singles': 24,
           'clips': 12, 'buckets': 4, 'ahead': 8, 'unplaced': 0.25, 'late': 0.4}
@@ -58,6 +61,6 @@ AGAIN_ON_GPU = {**ON_GPU, **AGAIN, 'drills': (96, 96)}
 def recipe_of(minutes: float | None, seed: int, again: bool, on_gpu: bool) -> TenseRecipe:
     """The recipe of a run that begins with a checkpoint that has learned to read, `again`, or with
     one that has not, on a GPU or not; its own minutes for None."""
-    chosen = (AGAIN_ON_GPU if again else ON_GPU) if on_gpu else AGAIN if again else {}
+    chosen = (AGAIN_ON_GPU if again else ON_GPU) if on_gpu else AGAIN_ON_CPU if again else {}
     own = {} if minutes is None else {'minutes': minutes}
     return TenseRecipe(**{**chosen, **own}, seed=seed)

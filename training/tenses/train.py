@@ -41,7 +41,7 @@ from training.tenses.pictures import (
     Picture, PicturePool, pictures_of, read_pictures, write_pictures)
 from training.tenses.recipe import ON_GPU, TenseRecipe, recipe_of
 from training.tenses.records import LongRecord, Scribe, read_shard, write_shard
-from training.tenses.render import SCENES, SECONDS
+from training.tenses.render import SCENES, SECONDS, shard_path
 from training.tenses.step import LongPool, StepsAhead, TenseMaker
 from training.tenses.tokenizer import tense_tokenizer
 from training.tenses.trainer import TenseTrainer
@@ -103,8 +103,8 @@ def run(together: Together, given: argparse.Namespace) -> None:
 
 
 def _shards(given: argparse.Namespace) -> int:
-    """How many shards of long scenes are there."""
-    return len(list(given.shards_dir.glob('long-*.pt')))
+    """How many of the run's shards of long scenes are there: the folder may hold more."""
+    return sum(shard_path(given.shards_dir, n).exists() for n in range(given.shards))
 
 
 def _here(trainer: TenseTrainer, pool: LongPool, pictures: PicturePool
