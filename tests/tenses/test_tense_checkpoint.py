@@ -15,8 +15,9 @@ from training.tenses.measure import answers_to, measured_scenes
 from training.world import World
 
 SEED, SCENES = 4321, 12
-#: Four points under what the packaged checkpoint reaches on these very questions, with the history.
-FLOORS = {'past': 0.881, 'present': 0.894, 'future': 0.580}
+#: Four points under the best that a packaged checkpoint has reached on these very questions, with
+#: the history.
+FLOORS = {'past': 0.881, 'present': 0.895, 'future': 0.600}
 
 
 @pytest.fixture(scope='module')
