@@ -33,9 +33,9 @@ class EngineSettings:
     positions. placing: where the object tokens stand in it.
     abstain_below: an answer of less confidence becomes "I cannot tell." (0: never).
     abstain_under_px: so does one about an object whose mask has fewer pixels in every observation
-    that the answer would rest on, of now in the newest; the model is not asked then. batch: questions that are decoded
-    together at most. sampling, steps: how. prefixes: how much of the prompts' keys and values is
-    kept for the next question.
+    that the answer would rest on, of now in the newest; the model is not asked then. batch:
+    questions that are decoded together at most. sampling, steps: how. prefixes: how much of the
+    prompts' keys and values is kept for the next question.
     """
 
     tracker_input_size: int | None = None
