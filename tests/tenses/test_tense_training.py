@@ -2,6 +2,7 @@
 """The stage of the tenses: it reads what inference reads, and changes the language model alone."""
 
 import re
+from argparse import Namespace
 from random import Random
 
 import pytest
@@ -17,8 +18,10 @@ from training.tenses.kinds import RECENTLY
 from training.tenses.pictures import Picture
 from training.tenses.prompts import asked_of, evidence_of, facts_of_query
 from training.tenses.recipe import TenseRecipe, recipe_of
+from training.tenses.render import shard_path
 from training.tenses.step import READ, later, scene_of, spread
 from training.tenses.tokenizer import tense_tokenizer
+from training.tenses.train import shards_there
 from training.tenses.trainer import TenseTrainer
 from training.tenses.watching import time_of
 
@@ -187,6 +190,15 @@ def test_once_it_can_read_it_is_drilled_less_and_asked_more_of_what_is_seen(reco
         seen.append(sum(one is not None for one in asked))
         assert drilled.count(made) == (6 if late else 0)
     assert seen[1] > seen[0]
+
+
+def test_of_a_folder_that_holds_more_shards_only_those_of_the_run_count(tmp_path):
+    for number in range(3):
+        shard_path(tmp_path, number).touch()
+    given = Namespace(shards_dir=tmp_path, shards=2)
+    assert shards_there(given) == 2
+    shard_path(tmp_path, 0).unlink()
+    assert shards_there(given) == 1
 
 
 def test_on_a_gpu_a_run_has_more_scenes_and_drills_less_where_it_can_read_already():

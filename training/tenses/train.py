@@ -95,14 +95,14 @@ def run(together: Together, given: argparse.Namespace) -> None:
                  'processes': together.count, 'device': device_name(trainer.model.device)},
                 indent=2) + '\n')
         curve = held_out(given.out, encoder, given.curve_scenes) if together.first else None
-        while _shards(given) < min(ENOUGH_SHARDS, given.shards) \
+        while shards_there(given) < min(ENOUGH_SHARDS, given.shards) \
                 or not any(given.pictures_dir.glob('seen-*.pt')):
             time.sleep(1)
         _loop(trainer, ahead.learned(trainer) if ahead else _here(
             trainer, LongPool(*where[0]), PicturePool(*where[1])), ahead, curve, given)
 
 
-def _shards(given: argparse.Namespace) -> int:
+def shards_there(given: argparse.Namespace) -> int:
     """How many of the run's shards of long scenes are there: the folder may hold more."""
     return sum(shard_path(given.shards_dir, n).exists() for n in range(given.shards))
 
@@ -149,7 +149,7 @@ def _loop(trainer: TenseTrainer, steps: Iterator[dict[str, Tensor]], ahead: Ahea
             if done or trainer.seconds - measured >= CURVE_EVERY[device]:
                 measured = trainer.seconds
                 point = {'step': trainer.step, 'seconds': round(trainer.seconds, 1),
-                         'records': 2 * SCENES * _shards(given), 'loss': recent,
+                         'records': 2 * SCENES * shards_there(given), 'loss': recent,
                          'held_out': trainer.measure(curve.records),
                          'before': trainer.measure_pictures(curve.pictures)}
                 with open(given.out / 'log.jsonl', 'a') as log:
