@@ -155,7 +155,7 @@ RULES: dict[str, Rule] = {
     'now_likeness': Rule(0.0, 'How alike an observation has to look to one before it, to count as '
                          'of the object where a question is about now: cosine of their tokens; '
                          '-1: the newest counts, whatever it shows; 0: as the checkpoint says '
-                         '(the packaged one 0.65, released ones -1).',
+                         '(the packaged one 0.55, released ones -1).',
                          -1.0, 1.0, live=True),
     'max_tokens': Rule(64, 'Tokens of an answer, where the request does not say.', 1, 2048,
                        live=True),

@@ -156,7 +156,9 @@ def test_streamed_text_is_that_of_the_answers_whatever_batch_they_are_in(engine)
         if told.answer is not None:
             answers[told.index] = told.answer
     assert [text.strip() for text in texts] == [one.text for one in whole]
-    assert [answers[i] for i in range(3)] == whole
+    # Sums are rounded otherwise in a batch of another shape.
+    assert [replace(answers[i], confidence=pytest.approx(answers[i].confidence, rel=1e-4))
+            for i in range(3)] == whole
     assert counts == [one.tokens for one in whole]
 
 
