@@ -65,8 +65,8 @@ def test_each_round_of_a_bag_is_an_epoch_of_its_own(tmp_path, bag, simulated, lo
         assert count['seen'] == ROUNDS * COUNT or not lockstep
         assert count['tracked'] == len(tracked)
         assert 2 * count['seen'] == sum(count.values())
-        # The last images of a round may come after the clock of the next, on a busy machine several;
-        # but no round is taken as a whole for one that is past.
+        # The last images of a round may come after the clock of the next, on a busy machine
+        # several; but no round is taken as a whole for one that is past.
         assert count['out_of_order'] < (COUNT if simulated and not lockstep else 1)
         assert not (lockstep and count['dropped'])
         # Of one round alone there would be six times as much.
