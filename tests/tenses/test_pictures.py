@@ -10,10 +10,11 @@ from tenses_support import CONTRACT
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from training.refer.questions import Asker
-from training.refer.records import Record, make_record
+from training.refer.records import Record, make_record, write_shard
+from training.refer.render import shard_path
 from training.refer.texts import Questioner
 from training.tenses.pictures import (
-    LOOKS, PicturePool, picture_path, pictures_of, read_pictures, write_pictures)
+    LOOKS, PicturePool, main, picture_path, pictures_of, read_pictures, write_pictures)
 from training.world import World
 
 
@@ -66,3 +67,15 @@ def test_a_pool_takes_up_files_that_come_later_and_draws_the_same_again(model, r
     again = PicturePool(tmp_path, 'key', 0).draw(5, 1, 1)
     for one, other in zip(pool.draw(5, 1, 1), again, strict=True):
         assert torch.equal(one.tokens, other.tokens)
+
+
+def test_of_many_shards_so_many_are_made_pictures_of_as_are_asked_for(
+        rendered, tmp_path, monkeypatch):
+    records, out = tmp_path / 'records', tmp_path / 'pictures'
+    records.mkdir()
+    for number in (0, 1, 5):
+        write_shard(shard_path(records, number), rendered[:1])
+    monkeypatch.setattr('sys.argv', ['pictures', '--records', str(records), '--out', str(out),
+                                     '--shards', '2'])
+    main()
+    assert sorted(path.name for path in out.iterdir()) == ['seen-0000.pt', 'seen-0001.pt']

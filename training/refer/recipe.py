@@ -22,7 +22,7 @@ class Recipe:
     first, second: what learns in the two stages. steps: where not 0, it is over after so many,
     however long they take."""
 
-    minutes: float = 100.0
+    minutes: float = 80.0
     vision: float = 0.38
     first: tuple[str, ...] = (HEADS, VISION)
     second: tuple[str, ...] = (HEADS, VISION, LANGUAGE)

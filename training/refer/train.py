@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument('--start', type=Path, help='checkpoint whose weights it begins with')
     parser.add_argument('--keep-language', action='store_true', help='with --start: its language '
                         'model stays as it is, so that what the tenses taught it is kept')
-    parser.add_argument('--shards', type=int, default=128, help='150 rendered scenes each')
+    parser.add_argument('--shards', type=int, default=96, help='150 rendered scenes each')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
                         help='another process renders the shards')

@@ -126,6 +126,7 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder of the pictures')
     parser.add_argument('--start', default='tiny', help='checkpoint that makes the object tokens')
     parser.add_argument('--device', default='cpu', help='that makes the object tokens')
+    parser.add_argument('--shards', type=int, help='the first so many of them (all)')
     parser.add_argument('--part', default='0/1', help='I/N: every N-th shard from the I-th on')
     given = parser.parse_args()
     torch.set_num_threads(1)
@@ -134,7 +135,8 @@ def main() -> None:
                                            device=given.device)
     key, contract = RegionEncoder(model).key, Contract.load()
     part, parts = map(int, given.part.split('/'))
-    for path in tqdm(sorted(given.records.glob('shard-*.zip'))[part::parts], unit='shard'):
+    shards = sorted(given.records.glob('shard-*.zip'))[:given.shards]
+    for path in tqdm(shards[part::parts], unit='shard'):
         number = int(path.stem.split('-')[1])
         made = picture_path(given.out, number)
         if not made.exists():

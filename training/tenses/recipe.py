@@ -19,13 +19,13 @@ class TenseRecipe(Recipe):
     placed: share of all histories that tell places.
     """
 
-    minutes: float = 130.0
+    minutes: float = 50.0
     vision: float = 0.0
     first: tuple[str, ...] = (HEADS,)
     rate: float = 2e-3
     warm_up: int = 40
-    singles: int = 2
-    clips: int = 1
+    singles: int = 1
+    clips: int = 3
     pairs: int = 20
     asked: tuple[int, int] = (4, 2)
     buckets: int = 8

@@ -55,6 +55,9 @@ SAVE_EVERY = {'cpu': 240.0, 'cuda': 40.0}
 LOOKED_STEPS, REFRESH_STEPS = 5, 25
 #: Training may begin when so many shards are there.
 ENOUGH_SHARDS = 4
+#: Shards of long scenes, and of --records: two cores that learn beside have made these in half of
+#: the time.
+SHARDS, PICTURE_SHARDS = {'cpu': 24, 'cuda': 120}, {'cpu': 24, 'cuda': 10_000}
 #: Pictures, and half as many clips, of the curve.
 CURVE_PICTURES = 60
 
@@ -186,12 +189,15 @@ def main() -> None:
                         f'({TenseRecipe.minutes:.0f}, on cuda {ON_GPU["minutes"]:.0f})')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--start', default='tiny', help='checkpoint that it begins with (packaged)')
-    parser.add_argument('--shards', type=int, default=120, help='5 rendered scenes each')
+    parser.add_argument('--shards', type=int, help='5 rendered scenes each '
+                        f'({SHARDS["cpu"]}, on cuda {SHARDS["cuda"]})')
     parser.add_argument('--shards-dir', type=Path, help='rendered scenes of another run')
     parser.add_argument('--no-render', action='store_true',
                         help='another process renders the shards')
     parser.add_argument('--records', type=Path, help='folder of the shards of training/refer, '
                         'whose pictures are made here')
+    parser.add_argument('--picture-shards', type=int, help='the first so many of --records '
+                        f'({PICTURE_SHARDS["cpu"]}, on cuda all)')
     parser.add_argument('--pictures-dir', type=Path, help='pictures of another run')
     parser.add_argument('--processes', type=int, default=2, help='of one thread each, on CPUs')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
@@ -206,6 +212,9 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     on_gpu = given.device == 'cuda'
     given.processes = 1 if on_gpu else given.processes
+    given.shards = SHARDS[given.device] if given.shards is None else given.shards
+    if given.picture_shards is None:
+        given.picture_shards = PICTURE_SHARDS[given.device]
     given.loaders = (9 if on_gpu else 0) if given.loaders is None else given.loaders
     renderers, encoders = given.renderers or ((12, 4) if on_gpu else (1, 1))
     if min(renderers, encoders) < 1 or given.loaders < 0:
@@ -213,9 +222,9 @@ def main() -> None:
     if given.loaders and given.processes > 1:
         parser.error('--loaders needs --processes 1')
     if given.minutes is not None and given.minutes <= 0 or min(
-            given.shards, given.curve_scenes, given.processes) < 1:
-        parser.error('--minutes must be over 0, --shards, --curve-scenes and --processes at '
-                     'least 1')
+            given.shards, given.picture_shards, given.curve_scenes, given.processes) < 1:
+        parser.error('--minutes must be over 0, --shards, --picture-shards, --curve-scenes and '
+                     '--processes at least 1')
     if (given.records is None) == (given.pictures_dir is None):
         parser.error('one of --records and --pictures-dir is needed')
     # Training waits for the first pictures: without any shard it would for ever.
@@ -223,7 +232,7 @@ def main() -> None:
         parser.error(f'--records {given.records}: there is no shard-*.zip of training/refer in it')
     # Each has shards and pictures of its own.
     seen = list((given.records or given.pictures_dir).glob(
-        'shard-*.zip' if given.records else 'seen-*.pt'))
+        'shard-*.zip' if given.records else 'seen-*.pt'))[:given.picture_shards]
     given.loaders = min(given.loaders, given.shards, len(seen))
     given.shards_dir = given.shards_dir or given.out / 'shards'
     pictures, given.pictures_dir = given.pictures_dir, given.pictures_dir or given.out / 'pictures'
@@ -239,7 +248,8 @@ def main() -> None:
                    '--shards', str(given.shards), '--part', f'{part}/{renderers}', *made)
         for part in range(0 if pictures else encoders):
             beside('training.tenses.pictures', '--records', str(given.records),
-                   '--out', str(given.pictures_dir), '--part', f'{part}/{encoders}', *made)
+                   '--out', str(given.pictures_dir), '--shards', str(given.picture_shards),
+                   '--part', f'{part}/{encoders}', *made)
         run_together(given.processes, run, given)
 
 
