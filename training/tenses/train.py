@@ -55,8 +55,8 @@ SAVE_EVERY = {'cpu': 240.0, 'cuda': 40.0}
 LOOKED_STEPS, REFRESH_STEPS = 5, 25
 #: Training may begin when so many shards are there.
 ENOUGH_SHARDS = 4
-#: Shards of long scenes, and of --records: two cores that learn beside have made these in half of
-#: the time.
+#: Shards of long scenes, and of --records: two cores that learn beside have made these in two
+#: thirds of the time.
 SHARDS, PICTURE_SHARDS = {'cpu': 24, 'cuda': 120}, {'cpu': 24, 'cuda': 10_000}
 #: Pictures, and half as many clips, of the curve.
 CURVE_PICTURES = 60
