@@ -106,23 +106,37 @@ class Part:
 WHOLE = Part(0, 1)
 
 
-class Refreshed:
-    """Pools that are looked at again every REFRESH_S seconds. enough: given all of them, whether
-    there is anything to draw from yet."""
+class Growing(Protocol):
+    """A pool that more is rendered for."""
 
-    def __init__(self, *pools: object, enough: Callable[..., object]) -> None:
-        self.pools, self.enough = pools, enough
+    @property
+    def ready(self) -> bool:
+        """Whether every kind of what is drawn from it is there."""
+
+    def refresh(self) -> None:
+        """Take in what was rendered since."""
+
+
+class Refreshed:
+    """Pools that are looked at again every REFRESH_S seconds."""
+
+    def __init__(self, *pools: Growing) -> None:
+        self.pools = pools
         self._looked = time.monotonic()
 
-    def now(self) -> tuple:
-        """The pools, once there is enough in them; RuntimeError where that is so after PATIENCE_S
-        seconds not."""
+    @property
+    def _ready(self) -> bool:
+        return all(pool.ready for pool in self.pools)
+
+    def now(self) -> tuple[Growing, ...]:
+        """The pools, once all are ready. Raises RuntimeError when they are not after PATIENCE_S
+        seconds."""
         until = time.monotonic() + PATIENCE_S
-        while time.monotonic() - self._looked >= REFRESH_S or not self.enough(*self.pools):
+        while time.monotonic() - self._looked >= REFRESH_S or not self._ready:
             for pool in self.pools:
                 pool.refresh()
             self._looked = time.monotonic()
-            if not self.enough(*self.pools):
+            if not self._ready:
                 if self._looked >= until:
                     raise RuntimeError(f'nothing to make a step of came in {PATIENCE_S:.0f} s')
                 time.sleep(0.5)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A step of training is the same wherever it is made, and is made as its recipe says."""
 
+import shutil
+from argparse import Namespace
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -22,7 +24,9 @@ from training.refer.sizes import tiny_config
 from training.refer.step import StepMaker, StepsAhead
 from training.refer.texts import COLOURED, Questioner, cuts
 from training.refer.tokenizer import train_tokenizer
+from training.refer.train import pools_of
 from training.refer.trainer import Trainer
+from training.together import Together
 from training.world import Contract, World
 
 CONTRACT = Contract.load()
@@ -59,6 +63,16 @@ def test_a_step_made_elsewhere_teaches_the_same(shards):
             trainer.train_step(Pool(shards, 1, 0))
         weights.append([p.detach().clone() for p in trainer.model.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+def test_processes_that_learn_together_hold_each_a_part_of_the_records(shards, tmp_path):
+    given = Namespace(shards_dir=tmp_path, shards=2, seed=0)
+    held = []
+    for number in range(2):
+        shutil.copy(shard_path(shards, 0), shard_path(tmp_path, number))
+        pools = [pools_of(Together(rank, 2), given).pools[0] for rank in range(2)]
+        held.append([len(pool.singles) + len(pool.clips) for pool in pools])
+    assert held == [[6, 0], [6, 6]]
 
 
 def test_questions_come_with_the_second_stage(shards):

@@ -15,6 +15,10 @@ from training.refer.render import shard_path
 from training.refer.texts import Questioner
 from training.tenses.pictures import (
     LOOKS, PicturePool, main, picture_path, pictures_of, read_pictures, write_pictures)
+from training.tenses.records import write_shard as write_long
+from training.tenses.render import shard_path as long_path
+from training.tenses.train import pools_of
+from training.together import Together
 from training.world import World
 
 
@@ -67,6 +71,20 @@ def test_a_pool_takes_up_files_that_come_later_and_draws_the_same_again(model, r
     again = PicturePool(tmp_path, 'key', 0).draw(5, 1, 1)
     for one, other in zip(pool.draw(5, 1, 1), again, strict=True):
         assert torch.equal(one.tokens, other.tokens)
+
+
+def test_processes_that_learn_together_hold_each_a_part_of_what_is_remembered(
+        model, rendered, records, tmp_path):
+    made, held = pictures_of(rendered, model, CONTRACT, 3), []
+    for number in range(2):
+        write_pictures(picture_path(tmp_path, number), made, 'key')
+        write_long(long_path(tmp_path, number), records, 'key')
+        pools = [pools_of(Together(rank, 2), (tmp_path, 2, 'key', 0), (tmp_path, 'key', 0)).pools
+                 for rank in range(2)]
+        held.append([(len(long.records), len(seen.singles) + len(seen.clips))
+                     for long, seen in pools])
+    every = len(records), len(made)
+    assert held == [[every, (0, 0)], [every, every]]
 
 
 def test_of_many_shards_so_many_are_made_pictures_of_as_are_asked_for(

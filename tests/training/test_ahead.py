@@ -50,6 +50,10 @@ class Growing:
     def __init__(self, looks: int) -> None:
         self.looks = looks
 
+    @property
+    def ready(self) -> bool:
+        return self.looks <= 0
+
     def refresh(self) -> None:
         self.looks -= 1
 
@@ -77,14 +81,14 @@ def test_parts_share_all_numbers_among_them():
 
 def test_pools_are_looked_at_until_there_is_enough():
     pool = Growing(3)
-    assert Refreshed(pool, enough=lambda one: one.looks <= 0).now() == (pool,)
+    assert Refreshed(pool).now() == (pool,)
     assert pool.looks == 0
 
 
 def test_what_never_comes_is_not_waited_for_without_end(monkeypatch):
     monkeypatch.setattr('training.ahead.PATIENCE_S', 0.0)
     with pytest.raises(RuntimeError, match='nothing to make a step of came'):
-        Refreshed(Growing(1000), enough=lambda one: one.looks <= 0).now()
+        Refreshed(Growing(1000)).now()
 
 
 def test_steps_come_in_order_from_any_number_on_and_know_how_far_the_training_is():

@@ -66,6 +66,11 @@ class Pool:
         self._left = [shard_path(folder, n) for n in range(shards)[part.of_several]]
         self.refresh()
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are frames and clips."""
+        return bool(self.singles and self.clips)
+
     def refresh(self) -> None:
         """Read the shards that were finished since."""
         for path in [path for path in self._left if path.exists()]:

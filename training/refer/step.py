@@ -96,7 +96,6 @@ class StepsAhead:
 
     def __call__(self, step: int) -> Step:
         if self._pool is None:
-            self._pool = Refreshed(Pool(*self._where, Part.own()),
-                                   enough=lambda pool: pool.singles and pool.clips)
+            self._pool = Refreshed(Pool(*self._where, Part.own()))
         return self.maker.make(*self._pool.now(), step, 0,
                                float(self.progress) >= self.maker.recipe.vision)

@@ -30,7 +30,7 @@ from tqdm import tqdm
 from pixelrefer_model.engine import checkpoint_folder
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import EncodePolicy, PixelReferConfig, PixelReferLite
-from training.ahead import Ahead, device_name
+from training.ahead import Ahead, Part, Refreshed, device_name
 from training.evaluate import PARTS, evaluate
 from training.refer.card import write_card
 from training.refer.curve import draw_curve
@@ -49,8 +49,8 @@ from training.world import Contract
 #: Seconds of training between two points of the curve, and between two saved states.
 CURVE_EVERY = {'cpu': 480.0, 'cuda': 120.0}
 SAVE_EVERY = {'cpu': 240.0, 'cuda': 40.0}
-#: Steps between two looks at the losses, and for new shards.
-LOOKED_STEPS, REFRESH_STEPS = 5, 25
+#: Steps between two looks at the losses.
+LOOKED_STEPS = 5
 #: Losses that the progress bar shows.
 SHOWN = ('category', 'pattern', 'motion', 'answers', 'match')
 #: Seed and number of the test scenes of the model card, as evaluate.py takes them.
@@ -82,9 +82,9 @@ def run(together: Together, arguments: argparse.Namespace,
         wait()
         held_out = curve_records(arguments.curve_scenes, arguments.curve_scenes // 2) \
             if together.first else []
-        pool = Pool(arguments.shards_dir, arguments.shards, arguments.seed)
+        pools = pools_of(together, arguments)
         model = weights_of(arguments.start, config, tokenizer) if arguments.start \
-            else _first_model(config, pool, contract)
+            else _first_model(config, *pools.now(), contract)
         trainer = Trainer(model.to(arguments.device), tokenizer, recipe, contract, together)
         if state:
             trainer.load_state(state)
@@ -102,16 +102,20 @@ def run(together: Together, arguments: argparse.Namespace,
                 {**asdict(recipe), 'shards': arguments.shards, 'products': products,
                  'processes': together.count, 'device': device_name(trainer.model.device),
                  'started': arguments.start is not None}, indent=2) + '\n')
-        _loop(trainer, ahead.learned(trainer) if ahead else _here(trainer, pool), ahead,
+        _loop(trainer, ahead.learned(trainer) if ahead else _here(trainer, pools), ahead,
               trainer.maker.scenes(held_out, None), out)
 
 
-def _here(trainer: Trainer, pool: Pool) -> Iterator[dict[str, Tensor]]:
+def pools_of(together: Together, arguments: argparse.Namespace) -> Refreshed:
+    """What a process draws from: its own part, or each would hold all records in memory."""
+    return Refreshed(Pool(arguments.shards_dir, arguments.shards, arguments.seed,
+                          Part(together.rank, together.count)))
+
+
+def _here(trainer: Trainer, pools: Refreshed) -> Iterator[dict[str, Tensor]]:
     """The losses of step after step, each made when it is asked for."""
     while True:
-        if trainer.step % REFRESH_STEPS == 0:
-            pool.refresh()
-        yield trainer.train_step(pool)
+        yield trainer.train_step(*pools.now())
 
 
 def _first_model(config: PixelReferConfig, pool: Pool, contract: Contract) -> PixelReferLite:
@@ -210,7 +214,9 @@ def main() -> None:
         parser.error('--keep-language needs --start')
     if arguments.loaders and arguments.processes > 1:
         parser.error('--loaders needs --processes 1')
-    arguments.loaders = min(arguments.loaders, arguments.shards)  # each has shards of its own
+    # Each has shards of its own.
+    arguments.loaders = min(arguments.loaders, arguments.shards)
+    arguments.processes = min(arguments.processes, arguments.shards)
     arguments.shards_dir = arguments.shards_dir or arguments.out / 'shards'
     for folder in (arguments.out, arguments.shards_dir):
         folder.mkdir(parents=True, exist_ok=True)

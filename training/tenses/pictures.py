@@ -103,6 +103,11 @@ class PicturePool:
         self._read: set[Path] = set()
         self.refresh()
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are pictures and clips."""
+        return bool(self.singles and self.clips)
+
     def refresh(self) -> None:
         """Read the files that were finished since."""
         for path in sorted(set(self._folder.glob('seen-*.pt')) - self._read):

@@ -48,6 +48,11 @@ class LongPool:
         self._left = [shard_path(folder, n) for n in range(shards)[part.of_several]]
         self.refresh()
 
+    @property
+    def ready(self) -> bool:
+        """Whether there are any."""
+        return bool(self.records)
+
     def refresh(self) -> None:
         """Read the shards that were finished since."""
         for path in [path for path in self._left if path.exists()]:
@@ -152,9 +157,8 @@ class StepsAhead:
     def __call__(self, step: int) -> TenseStep:
         if self._pools is None:
             part = Part.own()
-            self._pools = Refreshed(
-                LongPool(*self._where[0], part), PicturePool(*self._where[1], part),
-                enough=lambda long, seen: long.records and seen.singles and seen.clips)
+            self._pools = Refreshed(LongPool(*self._where[0], part),
+                                    PicturePool(*self._where[1], part))
         return self.maker.make(*self._pools.now(), step, 0,
                                float(self.progress) >= self.maker.recipe.late)
 

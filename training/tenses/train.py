@@ -30,7 +30,7 @@ from tqdm import tqdm
 from pixelrefer_model.language import Tokenizer
 from pixelrefer_model.pixelrefer import PixelReferLite, RegionEncoder
 from pixelrefer_model.weights import checkpoint_folder
-from training.ahead import Ahead, device_name
+from training.ahead import Ahead, Part, Refreshed, device_name
 from training.refer.deepen import deepened
 from training.refer.pool import CURVE_SEED, curve_records
 from training.refer.recipe import progress_of
@@ -51,8 +51,8 @@ from training.world import Contract, World
 #: Seconds of training between two points of the curve, and between two saved states.
 CURVE_EVERY = {'cpu': 480.0, 'cuda': 120.0}
 SAVE_EVERY = {'cpu': 240.0, 'cuda': 40.0}
-#: Steps between two looks at the losses, and for new shards.
-LOOKED_STEPS, REFRESH_STEPS = 5, 25
+#: Steps between two looks at the losses.
+LOOKED_STEPS = 5
 #: Training may begin when so many shards are there.
 ENOUGH_SHARDS = 4
 #: Shards of long scenes, and of --records: two cores that learn beside have made these in two
@@ -102,7 +102,7 @@ def run(together: Together, given: argparse.Namespace) -> None:
                 or not any(given.pictures_dir.glob('seen-*.pt')):
             time.sleep(1)
         _loop(trainer, ahead.learned(trainer) if ahead else _here(
-            trainer, LongPool(*where[0]), PicturePool(*where[1])), ahead, curve, given)
+            trainer, pools_of(together, *where)), ahead, curve, given)
 
 
 def shards_there(given: argparse.Namespace) -> int:
@@ -110,14 +110,17 @@ def shards_there(given: argparse.Namespace) -> int:
     return sum(shard_path(given.shards_dir, n).exists() for n in range(given.shards))
 
 
-def _here(trainer: TenseTrainer, pool: LongPool, pictures: PicturePool
-          ) -> Iterator[dict[str, Tensor]]:
+def pools_of(together: Together, long: tuple, seen: tuple) -> Refreshed:
+    """What a process draws from: its own part of the long scenes and of the pictures, or each would
+    hold all of them in memory. long, seen: what makes the two pools."""
+    part = Part(together.rank, together.count)
+    return Refreshed(LongPool(*long, part), PicturePool(*seen, part))
+
+
+def _here(trainer: TenseTrainer, pools: Refreshed) -> Iterator[dict[str, Tensor]]:
     """The losses of step after step, each made when it is asked for."""
     while True:
-        if trainer.step % REFRESH_STEPS == 0:
-            pool.refresh()
-            pictures.refresh()
-        yield trainer.train_step(pool, pictures)
+        yield trainer.train_step(*pools.now())
 
 
 @dataclass(frozen=True)
@@ -234,6 +237,7 @@ def main() -> None:
     seen = list((given.records or given.pictures_dir).glob(
         'shard-*.zip' if given.records else 'seen-*.pt'))[:given.picture_shards]
     given.loaders = min(given.loaders, given.shards, len(seen))
+    given.processes = max(1, min(given.processes, given.shards, len(seen)))
     given.shards_dir = given.shards_dir or given.out / 'shards'
     pictures, given.pictures_dir = given.pictures_dir, given.pictures_dir or given.out / 'pictures'
     for folder in (given.out, given.shards_dir, given.pictures_dir):
