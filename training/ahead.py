@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training step needs, made ahead by other processes, for a device that learns faster than
-one process can prepare."""
+one process can prepare; and the parts that processes have of what is rendered for them."""
 
 import io
 import os
@@ -128,7 +128,7 @@ class Refreshed:
     def _ready(self) -> bool:
         return all(pool.ready for pool in self.pools)
 
-    def now(self) -> tuple[Growing, ...]:
+    def now(self) -> tuple:
         """The pools, once all are ready. Raises RuntimeError when they are not after PATIENCE_S
         seconds."""
         until = time.monotonic() + PATIENCE_S
@@ -138,7 +138,8 @@ class Refreshed:
             self._looked = time.monotonic()
             if not self._ready:
                 if self._looked >= until:
-                    raise RuntimeError(f'nothing to make a step of came in {PATIENCE_S:.0f} s')
+                    raise RuntimeError(f'nothing to make a step of came in {PATIENCE_S:.0f} s: of '
+                                       'several processes each has every so many-th shard alone')
                 time.sleep(0.5)
         return self.pools
 

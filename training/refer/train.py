@@ -7,7 +7,7 @@ curve.png and, in DIR/checkpoint, the checkpoint and at the end its model card. 
 thread train while another renders. With `--start CHECKPOINT` it begins with the weights of that
 checkpoint: first only the heads learn, for a short while, and the steps are smaller. With `--device
 cuda` one process trains on a GPU, in steps of many more scenes, which `--loaders` processes prepare
-ahead while `--renderers` draw more with the same GPU.
+ahead while `--renderers` draw more with the same GPU; from nothing it has a larger vision tower.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import LowSdpa, low_precision_products, multiplies_bfloat16
 from training.refer.recipe import ON_GPU, Recipe, progress_of, recipe_of
 from training.refer.scenes import Scene, make_scene
-from training.refer.sizes import export, tiny_config
+from training.refer.sizes import LARGER, PACKAGED, export, tiny_config
 from training.refer.start import first_weights, started_config, weights_of
 from training.refer.step import StepMaker, StepsAhead
 from training.refer.tokenizer import train_tokenizer
@@ -72,7 +72,8 @@ def run(together: Together, arguments: argparse.Namespace,
     contract = Contract.load()
     # A checkpoint keeps its sizes, and its words: those of the tenses are no words of this stage.
     tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
-    config = started_config(arguments.start) if arguments.start else tiny_config(tokenizer)
+    config = started_config(arguments.start) if arguments.start else tiny_config(
+        tokenizer, LARGER if on_gpu else PACKAGED)
     state = torch.load(out / 'state.pt', map_location=arguments.device, weights_only=True) \
         if (out / 'state.pt').exists() else None
     with Ahead(partial(StepsAhead, StepMaker(recipe, config, tokenizer, contract),
@@ -179,7 +180,8 @@ def main() -> None:
     parser.add_argument('--out', type=Path, required=True, help='folder of the run')
     parser.add_argument('--minutes', type=float, help='of training '
                         f'({Recipe.minutes:.0f}, on cuda {ON_GPU["minutes"]:.0f})')
-    parser.add_argument('--processes', type=int, default=2, help='of one thread each, on CPUs')
+    parser.add_argument('--processes', type=int, default=2,
+                        help='of one thread each, on CPUs, at most one for each of the shards')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--start', type=Path, help='checkpoint whose weights it begins with')
     parser.add_argument('--keep-language', action='store_true', help='with --start: its language '

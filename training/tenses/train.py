@@ -6,7 +6,8 @@ It begins with the weights of `--start` (the packaged checkpoint), adds layers t
 where they are not there yet, and changes nothing else. DIR gets the rendered scenes, the object
 tokens of the pictures of the stages before (`--records`: the shards of training/refer), the state
 (a later start with the same DIR goes on), log.jsonl with its picture and the checkpoint. Two
-processes of one thread train while another renders, but for --no-render. With `--device cuda` one
+processes of one thread train while another renders, but for --no-render, and one more makes object
+tokens of the pictures. With `--device cuda` one
 process trains on a GPU, in steps of many more scenes, which `--loaders` processes put together
 ahead while `--renderers` draw and encode more with the same GPU.
 """
@@ -98,8 +99,10 @@ def run(together: Together, given: argparse.Namespace) -> None:
                  'processes': together.count, 'device': device_name(trainer.model.device)},
                 indent=2) + '\n')
         curve = held_out(given.out, encoder, given.curve_scenes) if together.first else None
-        while shards_there(given) < min(ENOUGH_SHARDS, given.shards) \
-                or not any(given.pictures_dir.glob('seen-*.pt')):
+        # Each process learns from a part of what is there, and has to find something in it.
+        enough = min(max(ENOUGH_SHARDS, together.count), given.shards)
+        while shards_there(given) < enough or len(
+                list(given.pictures_dir.glob('seen-*.pt'))) < together.count:
             time.sleep(1)
         _loop(trainer, ahead.learned(trainer) if ahead else _here(
             trainer, pools_of(together, *where)), ahead, curve, given)
@@ -202,7 +205,8 @@ def main() -> None:
     parser.add_argument('--picture-shards', type=int, help='the first so many of --records '
                         f'({PICTURE_SHARDS["cpu"]}, on cuda all)')
     parser.add_argument('--pictures-dir', type=Path, help='pictures of another run')
-    parser.add_argument('--processes', type=int, default=2, help='of one thread each, on CPUs')
+    parser.add_argument('--processes', type=int, default=2, help='of one thread each, on CPUs, at '
+                        'most one for each of the shards, and of the pictures that are there')
     parser.add_argument('--device', choices=('cpu', 'cuda'), default='cpu')
     parser.add_argument('--loaders', type=int,
                         help='processes that put steps together ahead (9 on cuda, else none)')
