@@ -4,7 +4,7 @@
 from pixelrefer_model.engine import TINY
 from pixelrefer_model.pixelrefer import PixelReferConfig
 from training.refer.recipe import Recipe
-from training.refer.sizes import tiny_config
+from training.refer.sizes import TOWERS, tiny_config
 from training.refer.tokenizer import train_tokenizer
 from training.tenses.recipe import TenseRecipe
 from training.tracker.train import MINUTES
@@ -15,7 +15,8 @@ def test_both_checkpoints_train_from_nothing_in_three_hours_of_two_cores():
 
 
 def test_what_begins_from_nothing_on_cpus_has_the_sizes_of_what_is_packaged():
-    made, packaged = tiny_config(train_tokenizer()), PixelReferConfig.from_folder(TINY['refer'])
+    made = tiny_config(train_tokenizer(), TOWERS['cpu'])
+    packaged = PixelReferConfig.from_folder(TINY['refer'])
     assert made.vision == packaged.vision
     for name in ('mask_num', 'global_image_size', 'local_image_size', 'crop_patches'):
         assert getattr(made, name) == getattr(packaged, name), name

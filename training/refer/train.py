@@ -38,7 +38,7 @@ from training.refer.pool import Pool, Rendering, curve_records
 from training.refer.products import LowSdpa, low_precision_products, multiplies_bfloat16
 from training.refer.recipe import ON_GPU, Recipe, progress_of, recipe_of
 from training.refer.scenes import Scene, make_scene
-from training.refer.sizes import LARGER, PACKAGED, export, tiny_config
+from training.refer.sizes import TOWERS, export, tiny_config
 from training.refer.start import first_weights, started_config, weights_of
 from training.refer.step import StepMaker, StepsAhead
 from training.refer.tokenizer import train_tokenizer
@@ -73,7 +73,7 @@ def run(together: Together, arguments: argparse.Namespace,
     # A checkpoint keeps its sizes, and its words: those of the tenses are no words of this stage.
     tokenizer = Tokenizer.from_folder(arguments.start) if arguments.start else train_tokenizer()
     config = started_config(arguments.start) if arguments.start else tiny_config(
-        tokenizer, LARGER if on_gpu else PACKAGED)
+        tokenizer, TOWERS[arguments.device])
     state = torch.load(out / 'state.pt', map_location=arguments.device, weights_only=True) \
         if (out / 'state.pt').exists() else None
     with Ahead(partial(StepsAhead, StepMaker(recipe, config, tokenizer, contract),

@@ -7,9 +7,9 @@ where they are not there yet, and changes nothing else. DIR gets the rendered sc
 tokens of the pictures of the stages before (`--records`: the shards of training/refer), the state
 (a later start with the same DIR goes on), log.jsonl with its picture and the checkpoint. Two
 processes of one thread train while another renders, but for --no-render, and one more makes object
-tokens of the pictures. With `--device cuda` one
-process trains on a GPU, in steps of many more scenes, which `--loaders` processes put together
-ahead while `--renderers` draw and encode more with the same GPU.
+tokens of the pictures. With `--device cuda` one process trains on a GPU, in steps of many more
+scenes, which `--loaders` processes put together ahead while `--renderers` draw and encode more with
+the same GPU.
 """
 
 import argparse
