@@ -213,8 +213,12 @@ class ObjectMemory:
             for object_id in object_ids or list(self._observations):
                 kept = self._kept(object_id)
                 left = [o for o in kept if not late.of([o])]
+                first = self._firsts.get(object_id)
                 self._keep_only(object_id, left)
                 gone += len(kept) - len(left)
+                if left and first is not None and left[-1].stamp_ns < first.stamp_ns:
+                    # What is left was corrected: what is seen next is the object.
+                    self._pointed.setdefault(object_id, first.stamp_ns)
         return gone
 
     def join(self, keep: str, merge: str) -> int:
@@ -241,19 +245,26 @@ class ObjectMemory:
                  for object_id in (merge, keep) for o in self._kept(object_id)}
         origins = [self._origins[i] for i in (merge, keep) if i in self._origins]
         firsts = [self._firsts[i] for i in (merge, keep) if i in self._firsts]
+        pointed = [self._pointed[i] for i in (merge, keep) if i in self._pointed]
         self._keep_only(merge, [])
         if firsts:  # the later selection is what it looked like then
             self._firsts[keep] = max(firsts, key=lambda one: (one.epoch, one.stamp_ns))
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
+        if pointed:
+            self._pointed[keep] = max(pointed)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:
         kept, first = self._kept(object_id), self._firsts.get(object_id)
         origins = [self._origins[object_id]] if kept else []
         if first is not None and first.stamp_ns >= from_ns:
             self._firsts[new_id] = first
+        # What is tracked goes on as the other, and so does what was shown and not observed yet.
+        pointed = self._pointed.pop(object_id, None)
         self._keep_only(object_id, [o for o in kept if o.stamp_ns < from_ns], origins)
         self._keep_only(new_id, [
             replace(o, object_id=new_id) for o in kept if o.stamp_ns >= from_ns])
+        if pointed is not None:
+            self._pointed[new_id] = pointed
 
     def _kept(self, object_id: str) -> list[Observation]:
         """All that there is of an object, oldest first."""

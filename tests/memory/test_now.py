@@ -91,12 +91,31 @@ def test_what_is_joined_was_selected_when_the_later_of_both_was():
     assert seconds(memory) == [9]
 
 
+def test_a_correction_that_was_not_observed_yet_goes_with_what_is_joined():
+    for corrected in ('mug', 'cup'):
+        memory = memory_of(*(seen(s, 0) for s in range(4)))
+        memory.observe([replace(seen(s, 0), object_id='cup') for s in (4, 5)])
+        memory.pointed_at(corrected, 6 * SECOND)
+        memory.join('mug', 'cup')
+        memory.observe([seen(6, 90), seen(7, 90)])
+        assert seconds(memory, TWO) == [6, 7]
+
+
 def test_where_what_was_selected_is_forgotten_the_next_one_stands_for_it():
     memory = memory_of(*(seen(s, 0) for s in range(4)))
     memory.pointed_at('mug', 5 * SECOND)
     memory.observe([seen(5, 90), seen(6, 100), seen(7, 0)])
     memory.forget(['mug'], Span(5 * SECOND, 5 * SECOND), 9 * SECOND)
     assert seconds(memory) == [6]
+
+
+def test_where_all_since_a_correction_is_forgotten_what_is_seen_next_stands_for_it():
+    memory = memory_of(*(seen(s, 0) for s in range(4)))
+    memory.pointed_at('mug', 5 * SECOND)
+    memory.observe([seen(5, 90), seen(6, 90)])
+    memory.forget(['mug'], Span(5 * SECOND, 6 * SECOND), 6 * SECOND)
+    memory.observe([seen(7, 90), seen(8, 90)])
+    assert seconds(memory, TWO) == [7, 8]
 
 
 def test_what_has_turned_since_its_selection_is_followed_when_what_lay_between_has_rolled_out():
@@ -129,6 +148,15 @@ def test_a_correction_goes_with_what_is_split_off():
     memory.observe([seen(s, 90) for s in (8, 9, 10)])
     memory.split('mug', 5 * SECOND, 'bowl')
     assert [o.stamp_ns for o in memory.select('bowl', LIKE, 4, 'k').observations] == [10 * SECOND]
+
+
+def test_a_correction_that_was_not_observed_yet_goes_with_what_is_split_off():
+    memory = memory_of(*(seen(s, 0) for s in range(8)), keep=16)
+    memory.pointed_at('mug', 8 * SECOND)
+    memory.split('mug', 5 * SECOND, 'bowl')
+    memory.observe([replace(seen(s, 90), object_id='bowl') for s in (8, 9)])
+    assert [o.stamp_ns for o in memory.select('bowl', TWO, 4, 'k').observations] == [
+        8 * SECOND, 9 * SECOND]
 
 
 def test_what_is_no_number_is_not_held_against_the_newest():
