@@ -19,7 +19,7 @@ class TenseRecipe(Recipe):
     placed: share of all histories that tell places.
     """
 
-    minutes: float = 50.0
+    minutes: float = 38.0
     vision: float = 0.0
     first: tuple[str, ...] = (HEADS,)
     rate: float = 2e-3

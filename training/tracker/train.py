@@ -44,7 +44,8 @@ from training.tracker.measure import measure_tracker
 from training.tracker.rollout import PROMPTS, Rollout
 from training.world import Contract, World
 
-#: With those of PixelRefer-Lite and of its tenses three hours of two cores.
+#: With those of PixelRefer-Lite and of its tenses, and what comes before their first steps, three
+#: hours of two cores.
 MINUTES = 50.0
 LAST_RATE, WARM_STEPS = 1e-5, 60
 #: Of the running average, by what a step is worth: a GPU's has 8 to 20 times as many clips.
