@@ -250,7 +250,11 @@ class ObjectMemory:
         if firsts:  # the later selection is what it looked like then
             self._firsts[keep] = max(firsts, key=lambda one: (one.epoch, one.stamp_ns))
         self._keep_only(keep, [every[when] for when in sorted(every)], origins)
-        if pointed:
+        # Whichever of both is tracked on: what was shown last and not observed yet, unless what was
+        # selected later has been.
+        self._pointed.pop(keep, None)
+        first = self._firsts.get(keep)
+        if pointed and (first is None or max(pointed) > first.stamp_ns):
             self._pointed[keep] = max(pointed)
 
     def _split(self, object_id: str, from_ns: int, new_id: str) -> None:

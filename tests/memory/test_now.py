@@ -101,6 +101,17 @@ def test_a_correction_that_was_not_observed_yet_goes_with_what_is_joined():
         assert seconds(memory, TWO) == [6, 7]
 
 
+@pytest.mark.parametrize('early, late', [('mug', 'cup'), ('cup', 'mug')])
+def test_what_is_joined_was_selected_when_the_later_of_both_was_if_the_other_was_never_seen(
+        early, late):
+    memory = ObjectMemory(KeepLast(8))
+    memory.pointed_at(early, 3 * SECOND)
+    memory.observe([replace(seen(s, 0), object_id=late) for s in (4, 5)])
+    memory.join('mug', 'cup')
+    memory.observe([seen(6, 90)])
+    assert seconds(memory, TWO) == [4, 5]
+
+
 def test_where_what_was_selected_is_forgotten_the_next_one_stands_for_it():
     memory = memory_of(*(seen(s, 0) for s in range(4)))
     memory.pointed_at('mug', 5 * SECOND)
