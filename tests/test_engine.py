@@ -208,6 +208,8 @@ def test_a_memory_that_lasts_changes_neither_masks_nor_answers_about_now(engine)
             one = PerceptionEngine(engine.tracker.beside(), engine.encoder, engine.language,
                                    engine.settings)
             one.memory = memory
+            # With the other's prefix kept the last digits of a confidence may differ.
+            one.language.prefixes.clear()
             tracks = [one.track('square', square(0), frame(0)),
                       *(track for index in range(1, 6) for track in one.process(frame(index)))]
             runs.append((tracks, one.ask('What is it?', ['square'], max_new_tokens=4)))
